@@ -1,0 +1,8 @@
+// The versions of the tools that npm does not pin. wasm-bindgen must equal the crate of that name in Cargo.lock.
+export const wasmBindgen = '0.2.130';
+
+// The newest Litestream, and the newest that reads and writes only the older page format.
+export const litestream = ['0.5.17', '0.5.15'];
+
+// Lint findings fail the tests on this compiler; on others, whose lints we have not seen, they are only shown.
+export const rustForLints = '1.95';

@@ -1,0 +1,56 @@
+// Makes sure of every tool that building, running and testing need, and does nothing, quickly, when they are there.
+//
+//   node scripts/setup.mjs [--tests] [--print-env]
+//
+// --tests      also what only the tests need: Chromium with its driver, two versions of Litestream
+// --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
+import { existsSync } from 'node:fs';
+import { pathToFileURL } from 'node:url';
+import { withLock } from './lib/lock.mjs';
+import { inRoot } from './lib/root.mjs';
+import { main } from './lib/run.mjs';
+import { chromium, findChromium, findDriver } from './setup/chromium.mjs';
+import { clang, findClang } from './setup/clang.mjs';
+import { litestream, litestreamProgram } from './setup/litestream.mjs';
+import { installed, npmPackages } from './setup/npm.mjs';
+import { rust, rustIsComplete } from './setup/rust.mjs';
+import { program, wasmBindgen } from './setup/wasm-bindgen.mjs';
+import { litestream as litestreamVersions } from './lib/versions.mjs';
+
+/** Installs what is missing. */
+export async function setup({ tests = false } = {}) {
+  const waiting = 'setup: another setup is running in this folder; waiting for it';
+  if (complete(tests)) return;
+  await withLock(inRoot('.tools', 'setup.lock'), waiting, async () => {
+    await rust();
+    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream()] : [])];
+    const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
+    if (failed) throw failed.reason;
+  });
+}
+
+function complete(tests) {
+  const needed = rustIsComplete() && installed() && findClang() && existsSync(program('wasm-bindgen'));
+  const neededByTests = () => findChromium() && findDriver() && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
+  return needed && (!tests || neededByTests());
+}
+
+/** The environment of cargo: one target folder, a C compiler for wasm, and what runs tests in a browser. */
+export function cargoEnv() {
+  const added = {
+    CARGO_TARGET_DIR: inRoot('target'),
+    CC_wasm32_unknown_unknown: findClang(),
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: program('wasm-bindgen-test-runner'),
+    CHROMEDRIVER: findDriver(),
+  };
+  return Object.fromEntries(Object.entries(added).filter(([, value]) => value !== undefined));
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  await main(async () => {
+    await setup({ tests: process.argv.includes('--tests') });
+    if (process.argv.includes('--print-env')) {
+      for (const [name, value] of Object.entries(cargoEnv())) console.log(`export ${name}='${value}'`);
+    }
+  });
+}
