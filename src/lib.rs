@@ -1,0 +1,33 @@
+//! walferry carries the write-ahead log of a live SQLite database to object storage, and the database to
+//! wherever it is read.
+//!
+//! One crate, three builds, chosen by feature:
+//!
+//! | feature   | runs                                            | does                                               |
+//! |-----------|-------------------------------------------------|----------------------------------------------------|
+//! | `native`  | next to the application                         | follows the WAL, ships segments, restores          |
+//! | `worker`  | on Cloudflare Workers, with R2                  | accepts, checks, keeps and serves segments         |
+//! | `browser` | in a dedicated worker of a web page, with OPFS  | restores, verifies, refreshes, answers SQL         |
+//!
+//! What they share has no I/O, no clock and no C, and compiles for every target:
+//!
+//! * [`ltx`], the file format of a segment;
+//! * [`wal`], SQLite's write-ahead log;
+//! * [`replica`], what a replica is: keys, levels, positions, restore plans, page maps;
+//! * [`store`], the trait through which a replica's objects are listed, read and created;
+//! * [`restore`], which turns a replica in a store back into a database, and proves the result.
+//!
+//! These know none of `native`, `worker` and `browser`, and those three never know each other.
+
+pub mod ltx;
+pub mod replica;
+pub mod restore;
+pub mod store;
+pub mod wal;
+
+#[cfg(all(feature = "browser", target_family = "wasm"))]
+pub mod browser;
+#[cfg(all(feature = "native", not(target_family = "wasm")))]
+pub mod native;
+#[cfg(all(feature = "worker", target_family = "wasm"))]
+pub mod worker;

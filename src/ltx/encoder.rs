@@ -1,0 +1,171 @@
+//! Writes a segment, page by page.
+
+use std::io::Write;
+
+use super::checksum::FileHasher;
+use super::{Codec, Compressor, Error, FrameHead, Header, IndexEntry, PageCrc, Pgno, Result, Trailer, index};
+
+/// Writes one segment into `W`. Pages come in ascending order; a snapshot needs every page but the lock page.
+///
+/// Holds one page's payload and the index, about nine bytes a page.
+#[derive(Debug)]
+pub struct Encoder<W> {
+    out: W,
+    header: Header,
+    compressor: Compressor,
+    hasher: FileHasher,
+    order: PageOrder,
+    offset: u64,
+    index: Vec<u8>,
+    payload: Vec<u8>,
+    head: Vec<u8>,
+}
+
+impl<W: Write> Encoder<W> {
+    /// Starts a segment: writes its header.
+    pub fn new(mut out: W, header: Header, compressor: Compressor) -> Result<Self> {
+        header.validate()?;
+        if header.commit == 0 {
+            return Err(Error::Header("a database has at least one page"));
+        }
+        let bytes = header.encode();
+        let mut hasher = FileHasher::new(header.page_size);
+        hasher.update(&bytes);
+        out.write_all(&bytes)?;
+        Ok(Self {
+            out,
+            order: PageOrder::new(&header),
+            header,
+            compressor,
+            hasher,
+            offset: Header::LEN as u64,
+            index: Vec::new(),
+            payload: Vec::new(),
+            head: Vec::new(),
+        })
+    }
+
+    /// Adds a page whose CRC is known.
+    pub fn page(&mut self, pgno: Pgno, crc: PageCrc, page: &[u8]) -> Result<()> {
+        if page.len() != self.header.page_size.len() {
+            return Err(Error::PageOrder {
+                pgno,
+                why: "it is not of the segment's page size",
+            });
+        }
+        let codec = self.compressor.compress(page, &mut self.payload)?;
+        if codec.has_check() {
+            self.payload.extend_from_slice(&crc.0.to_be_bytes());
+        }
+        self.frame(pgno, codec, crc)
+    }
+
+    /// Adds a page in packed form, as a [`super::Page`] of another segment gives it: no recompression.
+    pub fn packed_page(&mut self, pgno: Pgno, codec: Codec, crc: PageCrc, payload: &[u8]) -> Result<()> {
+        self.payload.clear();
+        self.payload.extend_from_slice(payload);
+        if codec.has_check() {
+            self.payload.extend_from_slice(&crc.0.to_be_bytes());
+        }
+        self.frame(pgno, codec, crc)
+    }
+
+    /// Ends the segment. Returns what it was written into, the trailer, and the size in bytes.
+    pub fn finish(mut self) -> Result<(W, Trailer, u64)> {
+        self.order.finish()?;
+        self.index.push(0);
+        let index_len = self.index.len() as u64;
+        let mut end = vec![0; FrameHead::LEN];
+        end.append(&mut self.index);
+        end.extend_from_slice(&index_len.to_be_bytes());
+        self.hasher.update(&end);
+        self.hasher.update(&[0; 8]);
+        let trailer = Trailer {
+            post_apply_checksum: 0,
+            file_checksum: self.hasher.finish(),
+        };
+        end.extend_from_slice(&trailer.encode());
+        self.out.write_all(&end)?;
+        let size = self.offset.saturating_add(end.len() as u64);
+        Ok((self.out, trailer, size))
+    }
+
+    /// Writes the frame whose payload is in `self.payload`.
+    fn frame(&mut self, pgno: Pgno, codec: Codec, crc: PageCrc) -> Result<()> {
+        self.order.take(pgno)?;
+        let size = u32::try_from(self.payload.len()).unwrap_or(u32::MAX);
+        self.head.clear();
+        FrameHead::new(pgno, codec, size).put(&mut self.head);
+        self.hasher.update(&self.head);
+        self.hasher.update_page(pgno, crc);
+        self.out.write_all(&self.head)?;
+        self.out.write_all(&self.payload)?;
+        let len = size.saturating_add(self.head.len() as u32);
+        index::put(
+            &mut self.index,
+            &IndexEntry {
+                pgno,
+                offset: self.offset,
+                len,
+            },
+        );
+        self.offset = self.offset.saturating_add(u64::from(len));
+        Ok(())
+    }
+}
+
+/// The order in which pages must come; the same rule for the encoder and the decoder.
+#[derive(Clone, Debug)]
+pub(crate) struct PageOrder {
+    snapshot: bool,
+    commit: u32,
+    lock_page: Pgno,
+    last: u32,
+}
+
+impl PageOrder {
+    pub(crate) fn new(header: &Header) -> Self {
+        Self {
+            snapshot: header.is_snapshot(),
+            commit: header.commit,
+            lock_page: header.page_size.lock_page(),
+            last: 0,
+        }
+    }
+
+    pub(crate) fn take(&mut self, pgno: Pgno) -> Result<()> {
+        let why = if pgno == self.lock_page {
+            "the lock page is never stored"
+        } else if pgno.0 > self.commit {
+            "it is beyond the end of the database"
+        } else if pgno.0 <= self.last {
+            "pages must ascend"
+        } else if self.snapshot && pgno.0 != self.expected() {
+            "a snapshot must hold every page"
+        } else {
+            self.last = pgno.0;
+            return Ok(());
+        };
+        Err(Error::PageOrder { pgno, why })
+    }
+
+    pub(crate) fn finish(&self) -> Result<()> {
+        if self.snapshot && self.expected() <= self.commit {
+            return Err(Error::PageOrder {
+                pgno: Pgno(self.expected()),
+                why: "a snapshot must hold every page",
+            });
+        }
+        Ok(())
+    }
+
+    /// The page that must follow in a snapshot.
+    fn expected(&self) -> u32 {
+        let next = self.last.saturating_add(1);
+        if next == self.lock_page.0 {
+            next.saturating_add(1)
+        } else {
+            next
+        }
+    }
+}

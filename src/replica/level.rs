@@ -1,0 +1,53 @@
+//! Compaction levels.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A level of a replica: 0 holds what was shipped, 1 to 8 what was compacted from the level below, 9 snapshots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct Level(u8);
+
+impl Level {
+    /// Segments as they were shipped.
+    pub const RAW: Self = Self(0);
+    /// Whole databases.
+    pub const SNAPSHOT: Self = Self(9);
+
+    /// Checks a level.
+    pub fn new(level: u8) -> Option<Self> {
+        (level <= Self::SNAPSHOT.0).then_some(Self(level))
+    }
+
+    /// All levels, snapshots first: the order in which a restore wants to know them.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..=Self::SNAPSHOT.0).rev().map(Self)
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::LowerHex for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::LowerHex::fmt(&self.0, f)
+    }
+}
+
+impl From<Level> for u8 {
+    fn from(level: Level) -> Self {
+        level.0
+    }
+}
+
+impl TryFrom<u8> for Level {
+    type Error = &'static str;
+
+    fn try_from(level: u8) -> Result<Self, Self::Error> {
+        Self::new(level).ok_or("a level is a number from 0 to 9")
+    }
+}

@@ -1,0 +1,19 @@
+//! What a replica is: the segments of one database at one destination, how they are named, and which of them
+//! make a state of the database.
+//!
+//! No I/O and no clock: these are functions of listings and indexes that someone else fetched.
+#![warn(clippy::arithmetic_side_effects)]
+
+mod fetch;
+mod level;
+mod page_map;
+mod plan;
+mod position;
+mod segment;
+
+pub use fetch::{Fetch, fetches};
+pub use level::Level;
+pub use page_map::{PageMap, PageMapBuilder};
+pub use plan::{Plan, PlanError, Target, plan};
+pub use position::Position;
+pub use segment::{InvalidKey, Layout, SegmentId, SegmentInfo};

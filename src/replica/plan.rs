@@ -1,0 +1,208 @@
+//! Which segments make a state of the database.
+
+use serde::{Deserialize, Serialize};
+
+use super::SegmentInfo;
+use crate::ltx::{Timestamp, Txid};
+
+/// The state that is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// The newest.
+    #[default]
+    Latest,
+    /// After this transaction, exactly.
+    Txid(Txid),
+    /// The newest at or before this time.
+    Time(Timestamp),
+}
+
+/// Segments to apply in this order; each goes on where the one before ends (or overlaps it).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Oldest first. The first is a whole database, unless the plan starts from a state that is at hand.
+    pub segments: Vec<SegmentInfo>,
+}
+
+impl Plan {
+    /// The transaction that the plan leads to.
+    pub fn txid(&self) -> Option<Txid> {
+        self.segments.last().map(|segment| segment.id.max)
+    }
+
+    /// Bytes of all its objects.
+    pub fn size(&self) -> u64 {
+        self.segments
+            .iter()
+            .fold(0, |sum, segment| sum.saturating_add(segment.size))
+    }
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing to restore.
+    #[error("the replica is empty")]
+    Empty,
+    /// No whole database to start from.
+    #[error("the replica has no snapshot at or before {0}: the oldest segment starts at transaction {1}")]
+    NoSnapshot(String, Txid),
+    /// A hole in the history.
+    #[error("the replica has a gap: nothing leads from transaction {after} to {next}, where segments go on")]
+    Gap {
+        /// The last transaction that can be reached.
+        after: Txid,
+        /// Where a segment starts again.
+        next: Txid,
+    },
+    /// The wanted transaction is inside a segment or does not exist.
+    #[error("transaction {wanted} cannot be restored: the nearest before it is {nearest}")]
+    NoSuchTxid {
+        /// What was asked for.
+        wanted: Txid,
+        /// The newest state before it that can be restored.
+        nearest: Txid,
+    },
+    /// A time before the first segment.
+    #[error("the replica holds nothing as old as that: it starts later")]
+    TooEarly,
+    /// A time was asked for and the listing does not tell times.
+    #[error("the time of segment {0} is unknown, so a state cannot be chosen by time")]
+    NoTimes(String),
+}
+
+/// Chooses segments from a listing of every level, in any order, that lead from `from` ([`Txid::ZERO`]: from
+/// nothing) to `target`: at each step the one that reaches furthest, and among those the smallest.
+///
+/// A plan that starts at a state at hand may be empty: then it is the newest already.
+pub fn plan(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan, PlanError> {
+    let mut usable = Vec::with_capacity(segments.len());
+    for segment in segments.iter().filter(|segment| segment.id.max > from) {
+        let within = match target {
+            Target::Latest => true,
+            Target::Txid(txid) => segment.id.max <= txid,
+            Target::Time(time) => {
+                segment
+                    .timestamp
+                    .ok_or_else(|| PlanError::NoTimes(segment.id.to_string()))?
+                    <= time
+            }
+        };
+        if within {
+            usable.push(*segment);
+        }
+    }
+    usable.sort_by_key(|segment| segment.id.min);
+
+    let mut plan = Plan::default();
+    let mut at = from;
+    let mut candidates = usable.iter().peekable();
+    let mut best: Option<SegmentInfo> = None;
+    loop {
+        let reach = at.next().unwrap_or(at);
+        while let Some(segment) = candidates.next_if(|segment| segment.id.min <= reach) {
+            if best.is_none_or(|best| (best.id.max, segment.size) < (segment.id.max, best.size)) {
+                best = Some(*segment);
+            }
+        }
+        match best.take_if(|best| best.id.max > at) {
+            Some(segment) => {
+                at = segment.id.max;
+                plan.segments.push(segment);
+            }
+            None => break,
+        }
+    }
+    match (candidates.peek(), target) {
+        (Some(next), _) if at == Txid::ZERO => {
+            let wanted = match target {
+                Target::Txid(txid) => format!("transaction {txid}"),
+                Target::Latest | Target::Time(_) => "the wanted state".to_owned(),
+            };
+            Err(PlanError::NoSnapshot(wanted, next.id.min))
+        }
+        (Some(next), _) => Err(PlanError::Gap {
+            after: at,
+            next: next.id.min,
+        }),
+        (None, Target::Txid(wanted)) if at != wanted => match at {
+            Txid::ZERO if segments.is_empty() => Err(PlanError::Empty),
+            nearest => Err(PlanError::NoSuchTxid { wanted, nearest }),
+        },
+        (None, Target::Time(_)) if at == Txid::ZERO && !segments.is_empty() => Err(PlanError::TooEarly),
+        (None, _) if at == Txid::ZERO => Err(PlanError::Empty),
+        (None, _) => Ok(plan),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::replica::{Level, SegmentId};
+
+    fn segment(level: u8, min: u64, max: u64) -> SegmentInfo {
+        let id = SegmentId::new(Level::new(level).unwrap(), Txid(min), Txid(max)).unwrap();
+        SegmentInfo {
+            id,
+            size: 100 * (max - min + 1),
+            timestamp: Some(Timestamp(max as i64 * 1000)),
+        }
+    }
+
+    fn ids(plan: &Plan) -> Vec<(u8, u64, u64)> {
+        plan.segments
+            .iter()
+            .map(|s| (s.id.level.into(), s.id.min.0, s.id.max.0))
+            .collect()
+    }
+
+    #[test]
+    fn takes_the_furthest_at_each_step() {
+        let all = [
+            segment(0, 1, 1),
+            segment(0, 2, 2),
+            segment(0, 3, 3),
+            segment(0, 4, 4),
+            segment(0, 5, 5),
+            segment(1, 2, 3),
+            segment(1, 4, 4),
+            segment(9, 1, 2),
+        ];
+        let best = plan(&all, Target::Latest, Txid::ZERO).unwrap();
+        assert_eq!(ids(&best), [(9, 1, 2), (1, 2, 3), (0, 4, 4), (0, 5, 5)]);
+        let third = plan(&all, Target::Txid(Txid(3)), Txid::ZERO).unwrap();
+        assert_eq!(third.txid(), Some(Txid(3)));
+        let by_time = plan(&all, Target::Time(Timestamp(4999)), Txid::ZERO).unwrap();
+        assert_eq!(by_time.txid(), Some(Txid(4)));
+        assert_eq!(ids(&plan(&all, Target::Latest, Txid(4)).unwrap()), [(0, 5, 5)]);
+        assert_eq!(ids(&plan(&all, Target::Latest, Txid(5)).unwrap()), []);
+    }
+
+    #[test]
+    fn says_what_is_missing() {
+        let gap = [segment(0, 1, 1), segment(0, 3, 3)];
+        assert_eq!(
+            plan(&gap, Target::Latest, Txid::ZERO),
+            Err(PlanError::Gap {
+                after: Txid(1),
+                next: Txid(3)
+            })
+        );
+        assert_eq!(plan(&[], Target::Latest, Txid::ZERO), Err(PlanError::Empty));
+        assert!(matches!(
+            plan(&[segment(0, 2, 2)], Target::Latest, Txid::ZERO),
+            Err(PlanError::NoSnapshot(..))
+        ));
+        assert_eq!(
+            plan(&[segment(0, 1, 4)], Target::Txid(Txid(3)), Txid::ZERO),
+            Err(PlanError::NoSuchTxid {
+                wanted: Txid(3),
+                nearest: Txid(0)
+            })
+        );
+        assert_eq!(
+            plan(&[segment(0, 1, 1)], Target::Time(Timestamp(0)), Txid::ZERO),
+            Err(PlanError::TooEarly)
+        );
+    }
+}
