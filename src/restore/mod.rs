@@ -1,1 +1,190 @@
 //! Turns a replica in a store back into a database, and proves the result.
+//!
+//! The same code in all three builds: [`Restore::prepare`] chooses the segments and reads their indexes,
+//! [`Restore::chunks`] fetches only the newest version of each page, in large ranged reads, and whoever asked
+//! decodes the [`Chunk`]s where it likes (on threads, or one after the other) and puts the pages where they
+//! belong. The sum of all pages' CRCs is what [`Restore::prove`] holds against the promise of the last segment.
+//! Until it says yes, nothing that was written may be used.
+//!
+//! Segments without that promise (Litestream's) are read whole instead, and their file checksums verified.
+
+mod chunk;
+mod error;
+mod fetching;
+mod opened;
+
+pub use chunk::{Chunk, Scratch};
+pub use error::Error;
+
+use futures_util::stream::{self, StreamExt};
+
+use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
+use crate::replica::{Level, PageMap, PageMapBuilder, Plan, Position, SegmentInfo, Target, plan};
+use crate::store::Store;
+use opened::Opened;
+
+/// The result of a restore.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// How many requests run at once.
+const PARALLEL: usize = 8;
+
+/// Everything there is in a replica beyond `after`, at every level.
+pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>> {
+    let mut all = Vec::new();
+    for level in Level::all() {
+        all.append(&mut store.list(level, after).await?);
+    }
+    Ok(all)
+}
+
+/// A restore that is ready to fetch pages.
+pub struct Restore<'a> {
+    store: &'a dyn Store,
+    plan: Plan,
+    map: PageMap,
+    /// The newest segment first; those that hold no wanted page may be missing at the end.
+    opened: Vec<Opened>,
+    newest: Opened,
+}
+
+impl std::fmt::Debug for Restore<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Restore")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Restore<'a> {
+    /// Lists the replica and prepares the way from `from` to `target`. `None` if `from` is there already.
+    pub async fn prepare(store: &'a dyn Store, target: Target, from: Position) -> Result<Option<Self>> {
+        let segments = listing(store, from.txid).await?;
+        Self::from_plan(store, plan(&segments, target, from.txid)?, from).await
+    }
+
+    /// Prepares a plan that someone else made, the Worker for instance.
+    pub async fn from_plan(store: &'a dyn Store, plan: Plan, from: Position) -> Result<Option<Self>> {
+        let newest_first: Vec<SegmentInfo> = plan.segments.iter().rev().copied().collect();
+        let mut opening = stream::iter(
+            newest_first
+                .into_iter()
+                .map(|segment| Opened::open(store, segment)),
+        )
+        .buffered(PARALLEL);
+        let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
+        let mut map: Option<PageMapBuilder> = None;
+        let mut cached = 0;
+        while let Some(segment) = opening.next().await {
+            let mut segment = segment?;
+            if let Some(newer) = opened.last() {
+                segment.leads_to(newer)?;
+            }
+            segment.limit_cache(&mut cached);
+            let header = &segment.header;
+            let map = map.get_or_insert_with(|| PageMapBuilder::new(header.page_size, header.commit));
+            map.older(std::mem::take(&mut segment.entries));
+            opened.push(segment);
+            if map.is_complete() {
+                break;
+            }
+        }
+        drop(opening);
+        let (Some(map), Some(newest)) = (map, opened.first().cloned()) else {
+            return Ok(None);
+        };
+        if from.txid == Txid::ZERO && !map.is_complete() {
+            return Err(Error::Incomplete(newest.segment.id));
+        }
+        if let Some(oldest) = opened.last() {
+            oldest.continues(from)?;
+        }
+        let map = map.finish(&plan);
+        Ok(Some(Self {
+            store,
+            plan,
+            map,
+            opened,
+            newest,
+        }))
+    }
+
+    /// The segments that it reads.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Size of every page.
+    pub fn page_size(&self) -> PageSize {
+        self.map.page_size
+    }
+
+    /// Size of the database in pages.
+    pub fn commit(&self) -> u32 {
+        self.map.commit
+    }
+
+    /// The state that it leads to: the sum is the promise of the newest segment, `None` where it makes none.
+    pub fn position(&self) -> Position {
+        Position {
+            txid: self.newest.segment.id.max,
+            sum: self.newest.header.sums.map(|sums| sums.after),
+        }
+    }
+
+    /// When that state was seen.
+    pub fn timestamp(&self) -> Timestamp {
+        self.newest.header.timestamp
+    }
+
+    /// How many pages it will bring.
+    pub fn pages(&self) -> u64 {
+        self.map.pages()
+    }
+
+    /// About how many bytes it will fetch from now on.
+    pub fn bytes(&self) -> u64 {
+        if self.is_promised() {
+            self.map.frame_bytes()
+        } else {
+            self.plan.size()
+        }
+    }
+
+    /// The newest version of each page, in no particular order, each once.
+    pub fn chunks(&self) -> stream::LocalBoxStream<'_, Result<Chunk>> {
+        if self.is_promised() {
+            self.ranged()
+        } else {
+            self.whole()
+        }
+    }
+
+    /// Holds the sum of the database that came out against the promise. Where there is none, every segment has
+    /// been verified by its file checksum by the time all chunks have been seen, and the sum is taken as it is.
+    pub fn prove(&self, computed: DbSum) -> Result<Position> {
+        let position = self.position();
+        match position.sum {
+            Some(promised) if promised != computed => {
+                let error = crate::ltx::Error::DbSum {
+                    txid: position.txid,
+                    promised,
+                    computed,
+                };
+                Err(Error::Damaged {
+                    segment: self.newest.segment.id,
+                    error,
+                })
+            }
+            _ => Ok(Position {
+                sum: Some(computed),
+                ..position
+            }),
+        }
+    }
+
+    /// Whether the newest segment says what sum the database must have.
+    fn is_promised(&self) -> bool {
+        self.newest.header.sums.is_some()
+    }
+}

@@ -1,0 +1,51 @@
+//! What can be wrong with a replica.
+
+use crate::ltx::Txid;
+use crate::replica::{PlanError, Position, SegmentId};
+use crate::{ltx, store};
+
+/// Why a database could not be restored. Each is a sentence that can be shown to a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store did not deliver.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The segments that are there do not lead to the wanted state.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A segment is not what was written.
+    #[error("segment {segment} is damaged: {error}")]
+    Damaged {
+        /// The segment.
+        segment: SegmentId,
+        /// What is wrong with it.
+        error: ltx::Error,
+    },
+    /// A segment's header contradicts its name.
+    #[error("segment {segment} holds transactions {min} to {max}: it is not the segment that its name says")]
+    WrongName {
+        /// As it is named.
+        segment: SegmentId,
+        /// As its header says.
+        min: Txid,
+        /// As its header says.
+        max: Txid,
+    },
+    /// Two segments that belong to different histories.
+    #[error(
+        "segment {segment} does not continue the state before it ({before}): they are of different histories"
+    )]
+    BrokenChain {
+        /// The segment.
+        segment: SegmentId,
+        /// The state that it was to be applied to.
+        before: Position,
+    },
+    /// Segments of different page sizes.
+    #[error("segment {0} has another page size than the segments after it")]
+    PageSize(SegmentId),
+    /// The plan's segments do not hold all pages.
+    #[error("the segments up to {0} do not hold all pages of the database")]
+    Incomplete(SegmentId),
+}
