@@ -103,6 +103,9 @@ impl FileChecksum {
 #[derive(Clone, Debug)]
 pub(crate) struct FileHasher {
     crc: u64,
+    /// How many bytes it stands for.
+    len: u64,
+    page_size: PageSize,
     /// x^(8 · page size) modulo the polynomial: moves a CRC past a page's bytes.
     page_shift: u64,
 }
@@ -111,7 +114,9 @@ impl FileHasher {
     pub(crate) fn new(page_size: PageSize) -> Self {
         Self {
             crc: 0,
-            page_shift: x_to_the_8(page_size.get()),
+            len: 0,
+            page_size,
+            page_shift: x_to_the_8(u64::from(page_size.get())),
         }
     }
 
@@ -120,6 +125,7 @@ impl FileHasher {
         let mut digest = CRC.digest_with_initial(register.reverse_bits());
         digest.update(bytes);
         self.crc = digest.finalize();
+        self.len = self.len.saturating_add(bytes.len() as u64);
     }
 
     /// As `update(page)`, without reading the page again: with `crc(A ‖ B) = shift(crc(A), |B|) ^ crc(B)`,
@@ -127,6 +133,13 @@ impl FileHasher {
     pub(crate) fn update_page(&mut self, pgno: Pgno, page_crc: PageCrc) {
         let number = CRC.checksum(&pgno.0.to_be_bytes());
         self.crc = multiply(self.crc ^ number, self.page_shift) ^ page_crc.0;
+        self.len = self.len.saturating_add(u64::from(self.page_size.get()));
+    }
+
+    /// Puts bytes before all that was hashed so far.
+    pub(crate) fn prefix(&mut self, bytes: &[u8]) {
+        self.crc ^= multiply(CRC.checksum(bytes), x_to_the_8(self.len));
+        self.len = self.len.saturating_add(bytes.len() as u64);
     }
 
     pub(crate) fn finish(&self) -> FileChecksum {
@@ -154,7 +167,7 @@ fn multiply(a: u64, mut b: u64) -> u64 {
 }
 
 /// x^(8 · `bytes`) modulo the polynomial, by squaring.
-fn x_to_the_8(mut bytes: u32) -> u64 {
+fn x_to_the_8(mut bytes: u64) -> u64 {
     let mut power = 1 << 55; // x^8
     let mut result = 1 << 63; // x^0
     while bytes > 0 {
@@ -188,9 +201,9 @@ mod tests {
             let page: Vec<u8> = (0..size).map(|i| (i as u8).wrapping_mul(seed)).collect();
             let mut combined = FileHasher::new(PageSize::new(size).unwrap());
             let mut plain = combined.clone();
-            combined.update(&head);
             combined.update_page(Pgno(pgno), PageCrc::of(Pgno(pgno), &page));
             combined.update(b"tail");
+            combined.prefix(&head);
             plain.update(&head);
             plain.update(&page);
             plain.update(b"tail");

@@ -3,7 +3,9 @@
 use std::io::Write;
 
 use super::checksum::FileHasher;
-use super::{Codec, Compressor, Error, FrameHead, Header, IndexEntry, PageCrc, Pgno, Result, Trailer, index};
+use super::{
+    Codec, Compressor, Error, FrameHead, Header, IndexEntry, PageCrc, Pgno, Result, Sums, Trailer, index,
+};
 
 /// Writes one segment into `W`. Pages come in ascending order; a snapshot needs every page but the lock page.
 ///
@@ -28,10 +30,8 @@ impl<W: Write> Encoder<W> {
         if header.commit == 0 {
             return Err(Error::Header("a database has at least one page"));
         }
-        let bytes = header.encode();
-        let mut hasher = FileHasher::new(header.page_size);
-        hasher.update(&bytes);
-        out.write_all(&bytes)?;
+        out.write_all(&header.encode())?;
+        let hasher = FileHasher::new(header.page_size);
         Ok(Self {
             out,
             order: PageOrder::new(&header),
@@ -71,8 +71,19 @@ impl<W: Write> Encoder<W> {
     }
 
     /// Ends the segment. Returns what it was written into, the trailer, and the size in bytes.
-    pub fn finish(mut self) -> Result<(W, Trailer, u64)> {
+    pub fn finish(self) -> Result<(W, Trailer, u64)> {
+        let sums = self.header.sums;
+        let (out, _, trailer, size) = self.finish_with(sums)?;
+        Ok((out, trailer, size))
+    }
+
+    /// As [`finish`](Self::finish), with sums that were not known before the last page. The header that is
+    /// returned must then replace the first bytes of what was written.
+    pub fn finish_with(mut self, sums: Option<Sums>) -> Result<(W, [u8; Header::LEN], Trailer, u64)> {
         self.order.finish()?;
+        self.header.sums = sums;
+        self.header.validate()?;
+        let header = self.header.encode();
         self.index.push(0);
         let index_len = self.index.len() as u64;
         let mut end = vec![0; FrameHead::LEN];
@@ -80,6 +91,7 @@ impl<W: Write> Encoder<W> {
         end.extend_from_slice(&index_len.to_be_bytes());
         self.hasher.update(&end);
         self.hasher.update(&[0; 8]);
+        self.hasher.prefix(&header);
         let trailer = Trailer {
             post_apply_checksum: 0,
             file_checksum: self.hasher.finish(),
@@ -87,7 +99,7 @@ impl<W: Write> Encoder<W> {
         end.extend_from_slice(&trailer.encode());
         self.out.write_all(&end)?;
         let size = self.offset.saturating_add(end.len() as u64);
-        Ok((self.out, trailer, size))
+        Ok((self.out, header, trailer, size))
     }
 
     /// Writes the frame whose payload is in `self.payload`.
