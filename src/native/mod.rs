@@ -1,4 +1,7 @@
 //! placeholder
+pub mod sqlite;
+pub mod watch;
+
 pub fn main() -> std::process::ExitCode {
     std::process::ExitCode::SUCCESS
 }
