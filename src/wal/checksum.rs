@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// In which order a checksum reads the bytes of a word. The magic of a WAL names it; what is stored is big-endian
 /// in either case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ByteOrder {
     /// Magic 0x377f0682.
     Little,
