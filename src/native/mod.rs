@@ -1,4 +1,5 @@
 //! placeholder
+pub mod replicate;
 pub mod sqlite;
 pub mod watch;
 

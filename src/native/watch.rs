@@ -25,13 +25,14 @@ impl Watcher {
         })
     }
 
-    /// Waits for a write. Cancel-safe. Never returns while paused.
+    /// Waits for a write. Cancel-safe. While paused, only writes of the database file are reported.
     pub async fn wait(&mut self) -> Wake {
         let _ = &self.paths;
         std::future::pending().await
     }
 
-    /// Stops listening: while a database is busy anyway and read at an interval, events only cost.
+    /// Stops listening to the WAL: while a database is busy anyway and read at an interval, its events only cost. Writes of
+    /// the database file are still reported: a RESTART or TRUNCATE checkpoint of the application may wait for the pin.
     pub fn pause(&mut self) -> Result<(), Error> {
         Ok(())
     }

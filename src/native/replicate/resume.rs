@@ -1,0 +1,156 @@
+//! Finds out where to go on: what the replica holds, whether the page-sum table describes it, and whether the WAL
+//! still holds everything since.
+
+use futures_util::StreamExt;
+
+use super::Error;
+use super::cut::table;
+use super::page_sums::PageSums;
+use super::state::{Mark, Marks};
+use crate::ltx::{DbSum, Header, PageSize, Pgno, Timestamp};
+use crate::native::sqlite::{Committed, Source};
+use crate::replica::{Plan, Position, Target, plan};
+use crate::restore::{self, Restore, Scratch, listing};
+use crate::store::Store;
+
+/// Where a replica stands.
+#[derive(Clone, Debug)]
+pub(super) enum Head {
+    Empty,
+    At { header: Header, plan: Plan },
+}
+
+impl Head {
+    /// Lists the replica and reads the header of its newest segment.
+    pub(super) async fn read(store: &dyn Store) -> Result<Self, restore::Error> {
+        let segments = listing(store, crate::ltx::Txid::ZERO).await?;
+        if segments.is_empty() {
+            return Ok(Self::Empty);
+        }
+        let plan = plan(&segments, Target::Latest, crate::ltx::Txid::ZERO)?;
+        let Some(newest) = plan.segments.last().map(|segment| segment.id) else {
+            return Ok(Self::Empty);
+        };
+        let bytes = store.read(newest, 0..Header::LEN as u64).await?;
+        let damaged = |error| restore::Error::Damaged {
+            segment: newest,
+            error,
+        };
+        let header = bytes
+            .first_chunk()
+            .ok_or_else(|| damaged(crate::ltx::Error::Truncated(0)))?;
+        Ok(Self::At {
+            header: Header::parse(header).map_err(damaged)?,
+            plan,
+        })
+    }
+}
+
+/// Brings the table to the state that the replica's newest segment yields, and returns that state. Costs nothing
+/// if the table is there already; otherwise the segments since the last confirmed state are read, or all.
+pub(super) async fn catch_up(
+    store: &dyn Store,
+    plan: &Plan,
+    header: &Header,
+    sums: &PageSums,
+    marks: &Marks,
+) -> Result<Mark, Error> {
+    let page_size = header.page_size;
+    let promised = Position {
+        txid: header.max_txid,
+        sum: header.sums.map(|sums| sums.after),
+    };
+    let mark = |position| {
+        let wal = marks.at(position).and_then(|mark| mark.wal);
+        Mark {
+            position,
+            timestamp: header.timestamp,
+            commit: header.commit,
+            wal,
+        }
+    };
+    if matches(sums, promised, header.commit, page_size)? {
+        return Ok(mark(promised));
+    }
+    if let Some(confirmed) = marks.confirmed
+        && confirmed.position.txid < promised.txid
+    {
+        tracing::info!(from = %confirmed.position.txid, to = %promised.txid, "reading what the replica got since");
+        // The table may be half moved to a later state already: only pages of these segments can be, and all of
+        // those are set now, so the sum of the whole is what counts.
+        let since = Restore::prepare(
+            store,
+            Target::Latest,
+            Position {
+                sum: None,
+                ..confirmed.position
+            },
+        )
+        .await;
+        if let Ok(Some(since)) = since
+            && apply(&since, sums).await.is_ok()
+            && matches(sums, promised, header.commit, page_size)?
+        {
+            return Ok(mark(promised));
+        }
+    }
+    tracing::info!(
+        bytes = plan.size(),
+        "reading the replica to learn which pages it holds"
+    );
+    let whole = Restore::from_plan(store, plan.clone(), Position::EMPTY).await?;
+    let Some(whole) = whole else {
+        return Err(restore::Error::Plan(crate::replica::PlanError::Empty).into());
+    };
+    sums.resize(0).map_err(table)?;
+    let sum = apply(&whole, sums).await?;
+    Ok(mark(whole.prove(sum)?))
+}
+
+/// Whether the WAL still holds everything since `mark`: its salts are the same and the last frame of that state
+/// still stands where it was, proven by its cumulative checksum. Otherwise pages must be compared: frames may
+/// have been copied back and overwritten, or a power cut may have taken the database back behind its replica.
+pub(super) fn wal_continues(source: &Source, committed: &Committed, mark: &Mark) -> Result<bool, Error> {
+    let Some(wal) = mark.wal else { return Ok(false) };
+    if committed.salts != wal.salts || committed.mx_frame < wal.frame {
+        return Ok(false);
+    }
+    if wal.frame == 0 {
+        return Ok(true);
+    }
+    let found = source.frame_checksum_at(wal.frame)?;
+    Ok(found.is_some_and(|(salts, checksum)| salts == wal.salts && checksum == wal.checksum))
+}
+
+/// The state before anything was shipped.
+pub(super) fn nothing() -> Mark {
+    Mark {
+        position: Position::EMPTY,
+        timestamp: Timestamp(0),
+        commit: 0,
+        wal: None,
+    }
+}
+
+fn matches(sums: &PageSums, at: Position, commit: u32, page_size: PageSize) -> Result<bool, Error> {
+    let Some(promised) = at.sum else { return Ok(false) };
+    Ok(sums.pages().map_err(table)? == commit && sums.sum(page_size).map_err(table)? == promised)
+}
+
+/// Sets the CRCs of all pages that a restore brings; returns their sum.
+async fn apply(restore: &Restore<'_>, sums: &PageSums) -> Result<DbSum, Error> {
+    let mut chunks = restore.chunks();
+    let mut scratch = Scratch::default();
+    let mut sum = DbSum::EMPTY;
+    while let Some(chunk) = chunks.next().await {
+        let mut crcs: Vec<(Pgno, crate::ltx::PageCrc)> = Vec::new();
+        let part = chunk?.decode(&mut scratch, |pgno, crc, _| {
+            crcs.push((pgno, crc));
+            Ok::<(), Error>(())
+        })?;
+        sum = sum.join(part);
+        sums.set(&crcs).map_err(table)?;
+    }
+    sums.resize(restore.commit()).map_err(table)?;
+    Ok(sum)
+}
