@@ -1,42 +1,61 @@
-// One process at a time, between processes of this machine: a file that names its owner's process id. It appears
+// One process at a time, between processes of this machine: a file that says which process owns it. It appears
 // complete (by a hard link), so that an owner killed at any moment leaves a lock that the next one can see is stale.
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export async function withLock(path, waiting, body) {
-  mkdirSync(dirname(path), { recursive: true });
-  for (let said = false; !take(path); said = true) {
+  let release;
+  for (let said = false; !(release = tryLock(path)); said = true) {
     if (!said) console.error(waiting);
     await sleep(300);
   }
   try {
     return await body();
   } finally {
-    rmSync(path, { force: true });
+    release();
   }
 }
 
-function take(path) {
+/** Takes the lock and returns the function that gives it back, or returns undefined when a living process has it. */
+export function tryLock(path) {
+  mkdirSync(dirname(path), { recursive: true });
   const mine = `${path}.${process.pid}`;
-  writeFileSync(mine, String(process.pid));
+  writeFileSync(mine, `${process.pid} ${birth(process.pid)}`);
   try {
-    linkSync(mine, path);
-    return true;
-  } catch (error) {
-    if (error.code !== 'EEXIST') throw error;
     if (!ownerLives(path)) rmSync(path, { force: true });
-    return false;
+    linkSync(mine, path);
+    return () => rmSync(path, { force: true });
+  } catch (error) {
+    if (error.code === 'EEXIST') return undefined;
+    throw error;
   } finally {
     rmSync(mine, { force: true });
   }
 }
 
 function ownerLives(path) {
+  let owner;
   try {
-    process.kill(Number(readFileSync(path, 'utf8')), 0);
-    return true;
+    owner = readFileSync(path, 'utf8').split(' ');
+  } catch {
+    return true; // there is none; the attempt to take the lock will tell
+  }
+  const [pid, born] = [Number(owner[0]), owner[1]];
+  try {
+    process.kill(pid, 0);
   } catch (error) {
-    return error.code === 'EPERM' || error.code === 'ENOENT';
+    if (error.code === 'ESRCH') return false;
+  }
+  return birth(pid) === born;
+}
+
+// Process ids come again, in a container quickly so: what was born in another boot, or at another moment, is another one.
+function birth(pid) {
+  try {
+    const ticks = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\)/s, '').trim().split(' ')[19];
+    return `${readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()}/${ticks}`;
+  } catch {
+    return '';
   }
 }

@@ -37,10 +37,11 @@ export function ask(command, args, options = {}) {
 }
 
 /**
- * Runs a command to its end. With `log`, its output goes to that file and only the end of it is shown, on failure.
+ * Runs a command to its end. Its output goes to our standard error, as progress (standard output is for results); with
+ * `log`, to that file, of which the end is shown on failure.
  */
 export async function run(command, args, { env = process.env, cwd = root, log, what = command } = {}) {
-  let output = 'inherit';
+  let output = process.stderr.fd;
   if (log) {
     mkdirSync(dirname(log), { recursive: true });
     output = openSync(log, 'w');

@@ -1,0 +1,59 @@
+// The Worker alone, on this machine.
+//
+//   npm run worker -- [--port N] [--state DIR] [--no-build]
+//
+// --port N     the port on 127.0.0.1; 0 picks a free one (8787)
+// --state DIR  where its R2 and Durable Objects are kept (.walferry/worker)
+// --no-build   start what is in build/ as it is
+//
+// The tokens come from WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN. When it answers it prints {"url":"http://127.0.0.1:8787"}.
+// It ends on SIGTERM, SIGINT or SIGHUP, when its standard input, being a pipe, ends, and when whoever started it has ended.
+import { parseArgs } from 'node:util';
+import { build } from './build.mjs';
+import { whenParentEnds, whenStdinEnds } from './lib/parents.mjs';
+import { inRoot } from './lib/root.mjs';
+import { Failure, main } from './lib/run.mjs';
+import { setup } from './setup.mjs';
+import { startWorker } from './worker/start.mjs';
+
+const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
+
+await main(async () => {
+  const { port, state, 'no-build': noBuild } = options();
+  const variables = Object.fromEntries(tokens.map((name) => [name, process.env[name]]));
+  const missing = tokens.filter((name) => !variables[name]);
+  if (missing.length) throw new Failure(`the Worker needs its tokens: set ${missing.join(' and ')} in the environment.`);
+
+  let worker;
+  const ended = end().then(() => worker ?? process.exit(0)); // nothing runs yet: nothing to end
+  if (!noBuild) {
+    await setup();
+    await build(['worker']);
+  }
+  worker = await startWorker({ port, state, variables });
+  console.log(JSON.stringify({ url: worker.url }));
+  await ended;
+  await worker.stop();
+  process.exit(0);
+});
+
+function options() {
+  try {
+    const { values } = parseArgs({
+      options: { port: { type: 'string', default: '8787' }, state: { type: 'string', default: inRoot('.walferry', 'worker') }, 'no-build': { type: 'boolean' } },
+    });
+    const port = Number(values.port);
+    if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Failure(`--port ${values.port} is not a port: a number from 0 to 65535.`);
+    return { ...values, port };
+  } catch (error) {
+    throw error.code?.startsWith('ERR_PARSE_ARGS') ? new Failure(`${error.message}. Usage: npm run worker -- [--port N] [--state DIR] [--no-build]`) : error;
+  }
+}
+
+function end() {
+  return new Promise((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, resolve);
+    whenParentEnds(resolve);
+    whenStdinEnds(resolve);
+  });
+}

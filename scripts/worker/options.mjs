@@ -1,0 +1,34 @@
+// What Miniflare is told about the Worker: read from wrangler.toml by wrangler itself, so that there is one truth. Loading
+// wrangler takes over a second, so its answer is kept until wrangler.toml changes.
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { inRoot, root } from '../lib/root.mjs';
+
+const kept = inRoot('build', 'worker-options.json');
+
+export async function workerOptions() {
+  const key = createHash('sha256')
+    .update(root)
+    .update(readFileSync(inRoot('wrangler.toml')))
+    .update(readFileSync(inRoot('package-lock.json')))
+    .update(readFileSync(new URL(import.meta.url)))
+    .digest('hex');
+  if (existsSync(kept)) {
+    const last = JSON.parse(readFileSync(kept, 'utf8'));
+    if (last.key === key) return last.options;
+  }
+  const options = await askWrangler();
+  mkdirSync(dirname(kept), { recursive: true });
+  writeFileSync(kept, JSON.stringify({ key, options }, null, 1));
+  return options;
+}
+
+async function askWrangler() {
+  process.env.WRANGLER_SEND_METRICS = 'false';
+  process.env.WRANGLER_SEND_ERROR_REPORTS = 'false';
+  const { unstable_getMiniflareWorkerOptions: read } = await import('wrangler');
+  const { workerOptions, main } = read(inRoot('wrangler.toml'));
+  // Variables and secrets come from the environment of whoever starts the Worker, not from files lying about.
+  return { ...workerOptions, bindings: {}, scriptPath: main, modules: true };
+}
