@@ -1,1 +1,94 @@
-//! placeholder
+//! The Worker: an HTTP server on Cloudflare Workers that checks uploaded segments, keeps them in R2, and serves
+//! listings, restore plans and ranges of segments.
+//!
+//! A request goes through [`route`] (which thing, which method), [`auth`] (may they) and one handler:
+//!
+//! | handler     | routes                                                                       |
+//! |-------------|------------------------------------------------------------------------------|
+//! | [`queries`] | `GET /v1/{db}`, `GET /v1/{db}/ltx`, `GET /v1/{db}/plan`                        |
+//! | [`download`]| `GET` and `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx`                          |
+//! | [`upload`]  | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`, by way of [`intake`] and [`creation`] |
+//!
+//! R2 is the truth. What is kept between requests ([`heads`]) are hints that each use verifies.
+//!
+//! Nothing here may panic on what a client sends: a panic ends the wasm instance and with it every request in
+//! flight. Whatever is wrong is a [`failure::Failure`], which becomes a status and a sentence.
+
+mod auth;
+mod body;
+mod creation;
+mod download;
+mod failure;
+#[cfg(feature = "fault-points")]
+mod fault_points;
+mod gate;
+mod head;
+mod heads;
+mod intake;
+mod json;
+mod listing;
+mod origins;
+mod pipe;
+mod queries;
+mod query;
+mod r2;
+mod range;
+mod route;
+mod upload;
+
+use worker::{Context, Env, Method, Request, Response, event};
+
+use auth::Scope;
+use failure::Failure;
+use origins::Origins;
+use r2::R2Store;
+use route::Route;
+
+/// The R2 bucket's binding in wrangler.toml.
+const BUCKET: &str = "BUCKET";
+
+#[event(fetch)]
+async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
+    let origins = Origins::of(&request, &env);
+    let answer = if request.method() == Method::Options {
+        origins.preflight(&request)
+    } else {
+        serve(request, &env).await
+    };
+    let mut response = match answer {
+        Ok(response) => response,
+        Err(failure) => failure.into_response()?,
+    };
+    origins.allow(&mut response)?;
+    Ok(response)
+}
+
+async fn serve(request: Request, env: &Env) -> Result<Response, Failure> {
+    let route = Route::of(&request.path())?;
+    route.check_method(&request)?;
+    let scope = if request.method() == Method::Put {
+        Scope::Write
+    } else {
+        Scope::Read
+    };
+    auth::authorize(&request, env, scope)?;
+    let bucket = env.bucket(BUCKET).map_err(|_| no_bucket())?;
+    let store = |db| R2Store::new(bucket.clone(), db);
+    match route {
+        Route::Head(db) => queries::head(&request, &store(db)).await,
+        Route::List(db) => queries::list(&request, &store(db)).await,
+        Route::Plan(db) => queries::plan(&request, &store(db)).await,
+        Route::Segment(db, id) if scope == Scope::Write => upload::put(request, &store(db), id).await,
+        Route::Segment(db, id) => download::get(&request, &store(db), id).await,
+        #[cfg(feature = "fault-points")]
+        Route::Fault(fault) => fault_points::run(fault, bucket).await,
+    }
+}
+
+fn no_bucket() -> Failure {
+    Failure::new(
+        500,
+        "no_bucket",
+        format!("This Worker has no R2 bucket: bind one as {BUCKET} in wrangler.toml."),
+    )
+}

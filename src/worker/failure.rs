@@ -1,0 +1,127 @@
+//! What goes wrong, as a client sees it.
+
+use serde::Serialize;
+use worker::Response;
+
+use crate::ltx;
+use crate::replica::Position;
+use crate::store;
+
+/// A refusal or a fault: a status, a code for programs, a sentence for people.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: u16,
+    code: &'static str,
+    message: String,
+    /// Where the replica stands, if that is why.
+    head: Option<Position>,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Failure {
+    pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            code,
+            message: message.into(),
+            head: None,
+            headers: Vec::new(),
+        }
+    }
+
+    /// The request is not of the protocol.
+    pub(super) fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(400, code, message)
+    }
+
+    /// The upload's content is refused, wherever the replica stands.
+    pub(super) fn invalid_segment(why: impl std::fmt::Display) -> Self {
+        Self::new(422, "invalid_segment", format!("The segment is refused: {why}."))
+    }
+
+    /// The upload does not go on where the replica stands.
+    pub(super) fn position_mismatch(head: Position, why: impl std::fmt::Display) -> Self {
+        Self {
+            head: Some(head),
+            ..Self::new(
+                409,
+                "position_mismatch",
+                format!("The replica stands at {head}: {why}."),
+            )
+        }
+    }
+
+    /// The same request may succeed in a moment.
+    pub(super) fn passing(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(503, code, message).with_header("Retry-After", "1")
+    }
+
+    /// Whether it says nothing about the replica, only that it could not be seen.
+    pub(super) fn is_passing(&self) -> bool {
+        self.status == 503
+    }
+
+    pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    pub(super) fn into_response(self) -> worker::Result<Response> {
+        let body = Body {
+            error: Detail {
+                code: self.code,
+                message: &self.message,
+                head: self.head,
+            },
+        };
+        let mut response = Response::from_json(&body)?.with_status(self.status);
+        let headers = response.headers_mut();
+        headers.set("Cache-Control", "no-store")?;
+        for (name, value) in &self.headers {
+            headers.set(name, value)?;
+        }
+        Ok(response)
+    }
+}
+
+/// The JSON of every answer that is an error.
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Detail<'a>,
+}
+
+#[derive(Serialize)]
+struct Detail<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<Position>,
+}
+
+impl From<ltx::Error> for Failure {
+    fn from(error: ltx::Error) -> Self {
+        Self::invalid_segment(error)
+    }
+}
+
+impl From<store::Error> for Failure {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound(what) => Self::new(404, "not_found", format!("There is no {what}.")),
+            other => Self::passing(
+                "storage_unavailable",
+                format!("The storage did not serve: {other}."),
+            ),
+        }
+    }
+}
+
+/// From the runtime's interfaces: nothing a client sends makes them fail.
+impl From<worker::Error> for Failure {
+    fn from(error: worker::Error) -> Self {
+        Self::passing(
+            "runtime_fault",
+            format!("The Workers runtime did not serve: {error}."),
+        )
+    }
+}

@@ -1,0 +1,84 @@
+//! Questions about a replica: its head, its segments, which of them make a state.
+
+use serde::Serialize;
+use worker::{Request, Response};
+
+use super::failure::Failure;
+use super::json::answer;
+use super::listing::{Listing, MAX_PAGE};
+use super::query::Query;
+use super::r2::R2Store;
+use super::{heads, route};
+use crate::ltx::Txid;
+use crate::replica::{self, Position, SegmentInfo, Target};
+
+/// Segments in one answer of a listing, if not said otherwise.
+const PAGE: u32 = MAX_PAGE;
+
+/// `GET /v1/{db}`
+pub(super) async fn head(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+    Query::of(request, &[])?;
+    let head = heads::read(store).await?;
+    answer(&head, 200, head.position)
+}
+
+#[derive(Serialize)]
+struct Segments {
+    segments: Vec<SegmentInfo>,
+    next: Option<String>,
+}
+
+/// `GET /v1/{db}/ltx?level=&after=&cursor=&limit=`
+pub(super) async fn list(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+    let query = Query::of(request, &["level", "after", "cursor", "limit"])?;
+    let level = query.text("level").map(route::level).transpose()?;
+    let after = query.txid("after")?.unwrap_or_default();
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    // Before the listing: what the position promises, the listing holds.
+    let position = heads::read(store).await?.position;
+    let page = Listing::new(store, level, after)
+        .page(query.text("cursor"), limit)
+        .await?;
+    let body = Segments {
+        segments: page.entries.iter().map(|entry| entry.info()).collect(),
+        next: page.next,
+    };
+    answer(&body, 200, position)
+}
+
+/// `GET /v1/{db}/plan?txid=|timestamp=&from=`
+pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+    let query = Query::of(request, &["txid", "timestamp", "from"])?;
+    let target = match (query.txid("txid")?, query.time("timestamp")?) {
+        (None, None) => Target::Latest,
+        (Some(txid), None) => Target::Txid(txid),
+        (None, Some(time)) => Target::Time(time),
+        (Some(_), Some(_)) => {
+            let message = "Give txid or timestamp, not both.";
+            return Err(Failure::bad_request("ambiguous_target", message));
+        }
+    };
+    let from = query.txid("from")?.unwrap_or_default();
+    let head = heads::read(store).await?.position;
+    check_from(from, head)?;
+    let segments = Listing::new(store, None, from).all().await?;
+    let plan = replica::plan(&segments, target, from).map_err(|error| {
+        Failure::new(
+            404,
+            "no_plan",
+            format!("There is no way to restore that: {error}."),
+        )
+    })?;
+    answer(&plan, 200, head)
+}
+
+/// A state beyond the head is of another history: "nothing newer" would be a lie.
+fn check_from(from: Txid, head: Position) -> Result<(), Failure> {
+    if from > head.txid {
+        return Err(Failure::position_mismatch(
+            head,
+            format_args!("transaction {from} is beyond that"),
+        ));
+    }
+    Ok(())
+}

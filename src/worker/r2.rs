@@ -1,0 +1,278 @@
+//! One database's objects in an R2 bucket.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use worker::{Bucket, Conditional, Data, Include, Object};
+
+use super::listing::Listing;
+use super::query::parse_time;
+use super::route::Db;
+use crate::ltx::{Header, Timestamp, Txid};
+use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
+use crate::store::{Body, Error, Result, Store};
+
+/// The metadata that holds a segment's first 100 bytes in hexadecimal, so that a listing tells all about it.
+const HEADER: &str = "ltx-header";
+/// What Litestream leaves with the objects that it creates: the time, in RFC 3339.
+const LITESTREAM_TIME: &str = "litestream-timestamp";
+/// R2's code for a range that starts beyond an object's end.
+const RANGE_NOT_SATISFIABLE: &str = "(10039)";
+
+/// The objects below `<db>/`, arranged as Litestream arranges a bucket.
+#[derive(Debug)]
+pub(super) struct R2Store {
+    bucket: Bucket,
+    db: Db,
+}
+
+/// An object whose name is a segment's.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) id: SegmentId,
+    object: Object,
+}
+
+/// A piece of a listing, ascending by key.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub(super) entries: Vec<Entry>,
+    /// The key below `<db>/` after which the listing goes on; `None` at its end.
+    pub(super) next: Option<String>,
+}
+
+impl R2Store {
+    pub(super) fn new(bucket: Bucket, db: Db) -> Self {
+        Self { bucket, db }
+    }
+
+    pub(super) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// One page of the objects of a level, or of all, whose keys below `<db>/` come after `start_after`. What is
+    /// not named like a segment is passed over.
+    pub(super) async fn page(
+        &self,
+        level: Option<Level>,
+        start_after: Option<&str>,
+        limit: u32,
+    ) -> Result<Page> {
+        let root = format!("{}/", self.db);
+        let prefix = level.map_or_else(
+            || root.clone(),
+            |level| format!("{root}{}", Layout::Bucket.prefix(level)),
+        );
+        let mut list = self
+            .bucket
+            .list()
+            .prefix(&prefix)
+            .limit(limit)
+            .include(vec![Include::CustomMetadata]);
+        if let Some(key) = start_after {
+            list = list.start_after(format!("{root}{key}"));
+        }
+        let found = list
+            .execute()
+            .await
+            .map_err(|error| unavailable("list", &prefix, &error))?;
+        let objects = found.objects();
+        let below_root = |object: &Object| object.key().strip_prefix(&root).map(str::to_owned);
+        let next = if found.truncated() {
+            objects.last().and_then(below_root)
+        } else {
+            None
+        };
+        let entry = |object| {
+            Some(Entry {
+                id: parse_key(&below_root(&object)?)?,
+                object,
+            })
+        };
+        Ok(Page {
+            entries: objects.into_iter().filter_map(entry).collect(),
+            next,
+        })
+    }
+
+    /// Creates an object; false if there is one of that name already.
+    pub(super) async fn put(&self, id: SegmentId, data: Data, header: &Header) -> Result<bool> {
+        let absent = Conditional {
+            etag_does_not_match: Some("*".to_owned()),
+            ..Conditional::default()
+        };
+        let key = self.key(id);
+        let put = self
+            .bucket
+            .put(&key, data)
+            .only_if(absent)
+            .custom_metadata([(HEADER.to_owned(), hex(&header.encode()))]);
+        let created = put
+            .execute()
+            .await
+            .map_err(|error| unavailable("create", &key, &error))?;
+        Ok(created.is_some())
+    }
+
+    pub(super) async fn head(&self, id: SegmentId) -> Result<Option<Object>> {
+        let key = self.key(id);
+        self.bucket
+            .head(&key)
+            .await
+            .map_err(|error| unavailable("look up", &key, &error))
+    }
+
+    /// Opens an object for reading. A range that starts beyond its end is [`Error::OutOfRange`].
+    pub(super) async fn get(&self, id: SegmentId, range: Option<worker::Range>) -> Result<Option<Object>> {
+        let key = self.key(id);
+        let mut get = self.bucket.get(&key);
+        if let Some(range) = range {
+            get = get.range(range);
+        }
+        get.execute().await.map_err(|error| {
+            if error.to_string().contains(RANGE_NOT_SATISFIABLE) {
+                Error::OutOfRange(format!("segment {id}"))
+            } else {
+                unavailable("read", &key, &error)
+            }
+        })
+    }
+
+    /// The header of a listed segment: from its metadata, or for an object that others created, from itself.
+    pub(super) async fn header(&self, entry: &Entry) -> Result<Header> {
+        if let Some(header) = entry.header() {
+            return Ok(header);
+        }
+        let bytes = self.read(entry.id, 0..Header::LEN as u64).await?;
+        let broken =
+            |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(entry.id)));
+        let bytes = bytes
+            .first_chunk()
+            .ok_or_else(|| broken("it is too short".to_owned()))?;
+        Header::parse(bytes).map_err(|error| broken(error.to_string()))
+    }
+
+    fn key(&self, id: SegmentId) -> String {
+        format!("{}/{}", self.db, id.key(Layout::Bucket))
+    }
+}
+
+impl Entry {
+    /// From its metadata, without asking R2 again.
+    pub(super) fn header(&self) -> Option<Header> {
+        header_of(&self.object)
+    }
+
+    pub(super) fn info(&self) -> SegmentInfo {
+        SegmentInfo {
+            id: self.id,
+            size: self.object.size(),
+            timestamp: timestamp_of(&self.object),
+        }
+    }
+}
+
+/// The time of a segment, as far as its metadata tell.
+pub(super) fn timestamp_of(object: &Object) -> Option<Timestamp> {
+    let litestream = || parse_time(object.custom_metadata().ok()?.get(LITESTREAM_TIME)?);
+    header_of(object)
+        .map(|header| header.timestamp)
+        .or_else(litestream)
+}
+
+/// The key below `<db>/` after which the segments of a level that start at `min` or later come.
+pub(super) fn key_before(level: Level, min: Txid) -> String {
+    format!("{}{min}-", Layout::Bucket.prefix(level))
+}
+
+fn header_of(object: &Object) -> Option<Header> {
+    let bytes = unhex(object.custom_metadata().ok()?.get(HEADER)?)?;
+    Header::parse(&bytes).ok()
+}
+
+fn parse_key(key: &str) -> Option<SegmentId> {
+    let (prefix, name) = key.split_at_checked(5)?;
+    let level = Level::all().find(|&level| prefix == Layout::Bucket.prefix(level))?;
+    SegmentId::from_file_name(level, name).ok()
+}
+
+fn unavailable(what: &str, key: &str, error: &worker::Error) -> Error {
+    Error::Unavailable(format!("R2 could not {what} {key} ({error})"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let digits: &[u8] = text.as_bytes();
+    if digits.len() != N.checked_mul(2)? {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+#[async_trait(?Send)]
+impl Store for R2Store {
+    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
+        Listing::new(self, Some(level), after).all().await
+    }
+
+    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        let info = |object: Object| SegmentInfo {
+            id,
+            size: object.size(),
+            timestamp: timestamp_of(&object),
+        };
+        Ok(self.head(id).await?.map(info))
+    }
+
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let length = range.end.saturating_sub(range.start);
+        let wanted = worker::Range::OffsetWithLength {
+            offset: range.start,
+            length,
+        };
+        let object = self.get(id, Some(wanted)).await?;
+        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
+        // R2 shortens a range that ends beyond the end.
+        if object.size() < range.end {
+            return Err(Error::OutOfRange(format!("segment {id}")));
+        }
+        let body = object
+            .body()
+            .ok_or_else(|| Error::Protocol(format!("R2 gave no content of segment {id}")))?;
+        let bytes = body
+            .bytes()
+            .await
+            .map_err(|error| unavailable("read", &self.key(id), &error))?;
+        Ok(Bytes::from(bytes))
+    }
+
+    async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
+        let bytes = body.read(0..body.len()).await?;
+        let refused = |why: String| Error::Refused(format!("segment {id} is refused: {why}"));
+        let first = bytes
+            .first_chunk()
+            .ok_or_else(|| refused("it is too short".to_owned()))?;
+        let header = Header::parse(first).map_err(|error| refused(error.to_string()))?;
+        if self.put(id, Data::Bytes(bytes.to_vec()), &header).await? {
+            Ok(())
+        } else {
+            Err(Error::Exists(format!("segment {id}")))
+        }
+    }
+
+    async fn delete(&self, id: SegmentId) -> Result<()> {
+        let key = self.key(id);
+        self.bucket
+            .delete(&key)
+            .await
+            .map_err(|error| unavailable("delete", &key, &error))
+    }
+}

@@ -1,0 +1,104 @@
+//! From a path to the thing it names.
+
+use std::fmt;
+
+use worker::{Method, Request};
+
+use super::failure::Failure;
+use crate::replica::{Level, SegmentId};
+
+/// The name of a database: `[a-z0-9][a-z0-9_-]{0,62}`, so that it is a path segment and a key prefix as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Db(String);
+
+/// What a path names.
+#[derive(Debug)]
+pub(super) enum Route {
+    Head(Db),
+    List(Db),
+    Plan(Db),
+    Segment(Db, SegmentId),
+    #[cfg(feature = "fault-points")]
+    Fault(super::fault_points::Fault),
+}
+
+impl Route {
+    pub(super) fn of(path: &str) -> Result<Self, Failure> {
+        let parts: Vec<&str> = path.split('/').take(8).collect();
+        match parts.as_slice() {
+            #[cfg(feature = "fault-points")]
+            ["", "v1", "-", rest @ ..] => super::fault_points::Fault::of(rest).map(Self::Fault),
+            ["", "v1", db] if !db.is_empty() => Ok(Self::Head(Db::parse(db)?)),
+            ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
+            ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
+            ["", "v1", db, "ltx", level, name] => Ok(Self::Segment(Db::parse(db)?, segment(level, name)?)),
+            _ => Err(unknown(path)),
+        }
+    }
+
+    pub(super) fn check_method(&self, request: &Request) -> Result<(), Failure> {
+        let method = request.method();
+        let allowed = match self {
+            Self::Head(_) | Self::List(_) | Self::Plan(_) => [Method::Get].as_slice(),
+            Self::Segment(..) => &[Method::Get, Method::Head, Method::Put],
+            #[cfg(feature = "fault-points")]
+            Self::Fault(_) => &[Method::Post],
+        };
+        if allowed.contains(&method) {
+            return Ok(());
+        }
+        let mut allow: Vec<&str> = allowed.iter().map(AsRef::as_ref).collect();
+        allow.push("OPTIONS");
+        let allow = allow.join(", ");
+        let message = format!(
+            "{} is not done here; what can be done is {allow}.",
+            method.as_ref()
+        );
+        Err(Failure::new(405, "method_not_allowed", message).with_header("Allow", allow))
+    }
+}
+
+impl Db {
+    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+        let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let valid = text.len() <= 63
+            && text.bytes().next().is_some_and(lower)
+            && text
+                .bytes()
+                .all(|byte| lower(byte) || byte == b'_' || byte == b'-');
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Failure::bad_request(
+                "invalid_database_name",
+                "A database name is 1 to 63 of a-z, 0-9, _ and -, and starts with a letter or a digit.",
+            ))
+        }
+    }
+}
+
+impl fmt::Display for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(super) fn level(text: &str) -> Result<Level, Failure> {
+    let digit = match text.as_bytes() {
+        [digit @ b'0'..=b'9'] => digit.wrapping_sub(b'0'),
+        _ => u8::MAX,
+    };
+    Level::new(digit).ok_or_else(|| Failure::bad_request("invalid_level", "A level is a number from 0 to 9."))
+}
+
+fn segment(level_text: &str, name: &str) -> Result<SegmentId, Failure> {
+    SegmentId::from_file_name(level(level_text)?, name).map_err(|why| {
+        let message = format!("This is no name of a segment: {why}.");
+        Failure::bad_request("invalid_segment_name", message)
+    })
+}
+
+fn unknown(path: &str) -> Failure {
+    let shown: String = path.chars().take(100).collect();
+    Failure::new(404, "unknown_route", format!("There is nothing at {shown}."))
+}
