@@ -14,7 +14,7 @@ use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
 use super::{Error, PageSize, Pgno, Result};
 
-/// The length of a page check: the page.s CRC.
+/// The length of a page check: the page's CRC.
 pub(crate) const SIZE_OF_CHECK: usize = 8;
 
 /// A page codec. A replica is written with one, but each page names its own.

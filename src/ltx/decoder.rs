@@ -57,7 +57,7 @@ enum State {
     Start,
     Pages(Box<Reading>),
     Index(Box<Reading>),
-    Done,
+    Done(Box<Reading>),
     /// An error was returned: nothing after it can be trusted.
     #[default]
     Failed,
@@ -106,31 +106,32 @@ impl Decoder {
             State::Start => self.header(),
             State::Pages(reading) => self.page(reading),
             State::Index(reading) => self.index(reading),
-            State::Done if self.rest().is_empty() => {
-                self.state = State::Done;
+            State::Done(reading) if self.rest().is_empty() => {
+                self.state = State::Done(reading);
                 Ok(None)
             }
-            State::Done => Err(Error::TrailingBytes),
-            State::Failed => Err(Error::Header("reading went on after an error")),
+            State::Done(_) => Err(Error::TrailingBytes),
+            State::Failed => Err(Error::Refused),
         }
     }
 
     /// At the end of the input: was it the end of the file?
     pub fn finish(&self) -> Result<()> {
         match self.state {
-            State::Done if self.rest().is_empty() => Ok(()),
-            State::Done => Err(Error::TrailingBytes),
-            _ => Err(Error::Truncated(
+            State::Done(_) if self.rest().is_empty() => Ok(()),
+            State::Done(_) => Err(Error::TrailingBytes),
+            State::Failed => Err(Error::Refused),
+            State::Start | State::Pages(_) | State::Index(_) => Err(Error::Truncated(
                 self.offset.saturating_add(self.rest().len() as u64),
             )),
         }
     }
 
-    /// The header, once it has been read.
+    /// The header, once it has been read; gone after an error.
     pub fn read_header(&self) -> Option<&Header> {
         match &self.state {
-            State::Pages(reading) | State::Index(reading) => Some(&reading.header),
-            State::Start | State::Done | State::Failed => None,
+            State::Pages(reading) | State::Index(reading) | State::Done(reading) => Some(&reading.header),
+            State::Start | State::Failed => None,
         }
     }
 
@@ -249,7 +250,7 @@ impl Decoder {
             });
         }
         self.advance(8usize.saturating_add(Trailer::LEN));
-        self.state = State::Done;
+        self.state = State::Done(reading);
         Ok(Some(Event::End(trailer)))
     }
 }

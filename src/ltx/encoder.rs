@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::checksum::FileHasher;
+use super::codec::max_payload;
 use super::{
     Codec, Compressor, Error, FrameHead, Header, IndexEntry, PageCrc, Pgno, Result, Sums, Trailer, index,
 };
@@ -18,6 +19,7 @@ pub struct Encoder<W> {
     hasher: FileHasher,
     order: PageOrder,
     offset: u64,
+    post_apply_checksum: u64,
     index: Vec<u8>,
     payload: Vec<u8>,
     head: Vec<u8>,
@@ -39,10 +41,20 @@ impl<W: Write> Encoder<W> {
             compressor,
             hasher,
             offset: Header::LEN as u64,
+            post_apply_checksum: 0,
             index: Vec::new(),
             payload: Vec::new(),
             head: Vec::new(),
         })
+    }
+
+    /// For a header that promises LTX's own rolling checksum: the one of the state after.
+    #[must_use]
+    pub fn with_post_apply_checksum(self, checksum: u64) -> Self {
+        Self {
+            post_apply_checksum: checksum,
+            ..self
+        }
     }
 
     /// Adds a page whose CRC is known.
@@ -62,6 +74,12 @@ impl<W: Write> Encoder<W> {
 
     /// Adds a page in packed form, as a [`super::Page`] of another segment gives it: no recompression.
     pub fn packed_page(&mut self, pgno: Pgno, codec: Codec, crc: PageCrc, payload: &[u8]) -> Result<()> {
+        if payload.len() > max_payload(self.header.page_size) {
+            return Err(Error::Payload {
+                pgno,
+                why: "its payload is longer than a page can need".to_owned(),
+            });
+        }
         self.payload.clear();
         self.payload.extend_from_slice(payload);
         if codec.has_check() {
@@ -90,12 +108,13 @@ impl<W: Write> Encoder<W> {
         end.append(&mut self.index);
         end.extend_from_slice(&index_len.to_be_bytes());
         self.hasher.update(&end);
-        self.hasher.update(&[0; 8]);
+        self.hasher.update(&self.post_apply_checksum.to_be_bytes());
         self.hasher.prefix(&header);
         let trailer = Trailer {
-            post_apply_checksum: 0,
+            post_apply_checksum: self.post_apply_checksum,
             file_checksum: self.hasher.finish(),
         };
+        trailer.validate(&self.header)?;
         end.extend_from_slice(&trailer.encode());
         self.out.write_all(&end)?;
         let size = self.offset.saturating_add(end.len() as u64);

@@ -75,6 +75,9 @@ pub enum Error {
         /// From the pages.
         computed: DbSum,
     },
+    /// The decoder was asked to go on after an error.
+    #[error("the file was found to be invalid before: nothing after that can be trusted")]
+    Refused,
     /// What an encoder was given cannot be written.
     #[error("cannot write the segment: {0}")]
     Write(#[from] std::io::Error),

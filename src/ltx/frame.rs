@@ -47,6 +47,13 @@ impl FrameHead {
     }
 }
 
+/// The longest frame that a page can need.
+pub(crate) fn max_len(page_size: PageSize) -> usize {
+    max_payload(page_size)
+        .saturating_add(FrameHead::LEN)
+        .saturating_add(4)
+}
+
 /// What stands at the start of some bytes.
 #[derive(Debug)]
 pub(crate) enum Next<'a> {

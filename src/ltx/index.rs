@@ -4,12 +4,13 @@
 //! its frame.
 
 use super::bytes::{Reader, put_uvarint};
-use super::{Error, Header, Pgno, Result, Trailer};
+use super::encoder::PageOrder;
+use super::{Error, FrameHead, Header, Pgno, Result, Trailer, frame};
 
 /// The bytes after the index entries: their length, and the trailer.
 const AFTER_INDEX: usize = 8 + Trailer::LEN;
 /// The bytes of an empty page head, before the index.
-const END_MARKER: u64 = 6;
+const END_MARKER: u64 = FrameHead::LEN as u64;
 
 /// Where one page's frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,22 @@ pub struct Index {
     pub entries: Vec<IndexEntry>,
     /// The end of the segment.
     pub trailer: Trailer,
+}
+
+impl Index {
+    /// Checks that a segment of this header can hold these pages, in frames of these lengths.
+    pub fn check(&self, header: &Header) -> Result<()> {
+        let longest = frame::max_len(header.page_size);
+        let mut order = PageOrder::new(header);
+        for entry in &self.entries {
+            order.take(entry.pgno)?;
+            if entry.len as usize > longest {
+                return Err(Error::Index("a frame is longer than a page can need"));
+            }
+        }
+        order.finish()?;
+        self.trailer.validate(header)
+    }
 }
 
 /// What the tail of a segment holds.
@@ -77,7 +94,7 @@ pub fn locate(tail: &[u8], size: u64) -> Result<Tail> {
 fn parse(bytes: &[u8], frames_end: u64) -> Result<Vec<IndexEntry>> {
     const CUT_OFF: Error = Error::Index("it is cut off");
     let mut reader = Reader(bytes);
-    // An entry has three bytes at least, so this cannot ask for more than three times what was fetched.
+    // An entry takes three bytes at least and eight or so as a rule.
     let mut entries = Vec::with_capacity(bytes.len() / 8);
     let (mut last, mut offset) = (Pgno(0), Header::LEN as u64);
     loop {

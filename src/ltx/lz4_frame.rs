@@ -1,11 +1,13 @@
 //! The length of a legacy payload: an LZ4 frame, which carries no size field.
 //!
 //! Source: the LZ4 frame format description, 1.6.x. Only what superfly/ltx 0.5.0 and 0.5.1 write is taken:
-//! no dictionary, no content size beyond what is skipped here.
+//! independent blocks of at most 64 KiB, a checksum of the content, no content size, no dictionary.
 
 use super::bytes::Reader;
 
-const MAGIC: u32 = 0x184D_2204;
+/// Magic, flags, block size, and their checksum: the options above have no other form.
+const HEAD: [u8; 7] = [0x04, 0x22, 0x4d, 0x18, 0x64, 0x40, 0xa7];
+const CONTENT_CHECKSUM: usize = 4;
 const UNCOMPRESSED: u32 = 1 << 31;
 
 /// Where the frame at the start of some bytes ends.
@@ -23,35 +25,23 @@ pub(crate) fn frame_len(bytes: &[u8]) -> FrameLen {
     walk(&mut Reader(bytes), bytes.len()).unwrap_or(FrameLen::NeedMore)
 }
 
+/// `None` where the bytes end early.
 fn walk(reader: &mut Reader<'_>, total: usize) -> Option<FrameLen> {
-    if u32::from_le_bytes(reader.array()?) != MAGIC {
-        return Some(FrameLen::Invalid("it is not an LZ4 frame"));
-    }
-    let [flags, _block_size, ..] = reader.array::<2>()?;
-    let (block_checksum, content_size) = (flags & 0x10 != 0, flags & 0x08 != 0);
-    let (content_checksum, dictionary) = (flags & 0x04 != 0, flags & 0x01 != 0);
-    if flags >> 6 != 1 || dictionary {
+    let head = reader.0.get(..HEAD.len()).unwrap_or(reader.0);
+    if !HEAD.starts_with(head) {
         return Some(FrameLen::Invalid(
-            "its LZ4 frame has an unknown version or a dictionary",
+            "it is not an LZ4 frame as the format's writers make it",
         ));
     }
-    if content_size {
-        reader.take(8)?;
-    }
-    reader.take(1)?; // header checksum
+    reader.take(HEAD.len())?;
     loop {
         let size = u32::from_le_bytes(reader.array()?);
         if size == 0 {
             break;
         }
         reader.take((size & !UNCOMPRESSED) as usize)?;
-        if block_checksum {
-            reader.take(4)?;
-        }
     }
-    if content_checksum {
-        reader.take(4)?;
-    }
+    reader.take(CONTENT_CHECKSUM)?;
     Some(FrameLen::Known(total.saturating_sub(reader.0.len())))
 }
 

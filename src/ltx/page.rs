@@ -36,6 +36,7 @@ impl PageSize {
     }
 
     /// The size in bytes, as a length.
+    #[expect(clippy::len_without_is_empty, reason = "no page is empty")]
     pub fn len(self) -> usize {
         self.0 as usize
     }
