@@ -35,25 +35,33 @@ pub enum Error {
         "this program was built with SQLite {0}; it needs 3.51.3 or newer, which corrects the WAL-reset bug"
     )]
     TooOld(String),
-    /// The write lock or the wal-index stayed out of reach for as long as was allowed.
-    #[error("{path} is busy: {what}")]
+    /// A lock stayed out of reach for as long as was allowed.
+    #[error("could not {action} {path}: other processes kept it locked all the while")]
     Busy {
+        /// What was wanted.
+        action: &'static str,
         /// The database.
         path: PathBuf,
-        /// What could not be had.
-        what: &'static str,
     },
     /// The WAL was restarted or replaced while its frames were read, and they were not held by the pin. Whoever
     /// follows must compare pages.
     #[error("the WAL of {0} changed while it was read")]
     Moved(PathBuf),
     /// SQLite and its files contradict each other.
-    #[error("the WAL of {path} is not as SQLite describes it: {what}")]
+    #[error("{path} cannot be followed: {what}")]
     Damaged {
         /// The database.
         path: PathBuf,
         /// The contradiction.
         what: &'static str,
+    },
+    /// The wal-index is of an unknown kind.
+    #[error("the WAL of {path} cannot be followed: {source}")]
+    WalIndex {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: crate::wal::Error,
     },
     /// SQLite refused.
     #[error("SQLite could not {action} {path}: {source}")]
@@ -103,7 +111,9 @@ impl Error {
             | Self::TooOld(_) => Class::Input,
             Self::Exclusive(_) | Self::Busy { .. } => Class::Busy,
             Self::Moved(_) => Class::Moved,
-            Self::Damaged { .. } | Self::Sqlite { .. } | Self::Io { .. } => Class::Database,
+            Self::Damaged { .. } | Self::WalIndex { .. } | Self::Sqlite { .. } | Self::Io { .. } => {
+                Class::Database
+            }
         }
     }
 }

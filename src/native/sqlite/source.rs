@@ -3,9 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Checkpointed, Committed, Error, Held, Location, Pinned};
+use super::changed_pages::Overlay;
+use super::connection::Connection;
+use super::files::{Database, Wal, io_error, wal_path};
+use super::pin::Pin;
+use super::shared_memory::WalIndex;
+use super::{ChangedPages, Committed, Error, Location, View};
 use crate::ltx::{PageSize, Pgno};
-use crate::wal::{Checksum, Salts};
+use crate::wal::{Changed, Changes, Checksum, FrameHeader, Salts};
+
+/// The first version without the WAL-reset bug.
+const SQLITE_VERSION: i32 = 3_051_003;
+/// How often the wal-index is read anew while a writer is at it, and how long to wait in between. A writer needs less
+/// than a microsecond for it, unless it was put to sleep, or killed.
+const READS: u32 = 50;
+const READ_PAUSE: Duration = Duration::from_micros(20);
 
 /// How to open a database.
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,27 +29,75 @@ pub struct Options {
 /// A live database. All calls are synchronous and short, but for checkpoints, which sync files.
 #[derive(Debug)]
 pub struct Source {
-    path: PathBuf,
+    /// Holds a read transaction: the pin.
+    pub(super) pinned: Connection,
+    /// Holds none, between calls.
+    pub(super) idle: Connection,
+    pub(super) pin: Pin,
+    wal: Wal,
     page_size: PageSize,
+    /// The last to be dropped: closing it would drop the locks of the connections.
+    pub(super) database: Database,
 }
 
 impl Source {
-    /// Opens a database and pins its newest commit. Until the first [`changes`](Self::changes) or
-    /// [`view`](Self::view) after this has succeeded, the WAL may restart under the reader (the pin may be at mark 0
-    /// with frames nobody holds): those calls then say [`Error::Moved`]. From then on no frame is lost unheld.
+    /// Opens a database and pins its newest commit.
+    ///
+    /// The pin may find all frames copied back, and then guards none of those that are there already. So the first
+    /// [`changes`](Self::changes) or [`view`](Self::view) may say [`Error::Moved`]; from the first that succeeds, no
+    /// frame is lost unless it was held (a new salt then means: go on at frame 1).
     pub fn open(path: &Path, options: &Options) -> Result<Self, Error> {
-        let _ = options;
-        Err(Error::Missing(path.into()))
+        if rusqlite::version_number() < SQLITE_VERSION {
+            return Err(Error::TooOld(rusqlite::version().into()));
+        }
+        let path = path
+            .canonicalize()
+            .map_err(|source| io_error("look at", path, source))?;
+        let database = Database::open(path)?;
+        let path = database.path();
+        let wal_mode = database.header()?.is_some_and(|header| header.wal_mode);
+        if !wal_mode && !options.set_wal {
+            return Err(Error::NotWal(path.into()));
+        }
+        let pinned = Connection::open(path)?;
+        if !wal_mode {
+            pinned.set_wal()?;
+            tracing::info!(database = %path.display(), "switched to WAL mode");
+        }
+        let header = database.header()?.ok_or_else(|| Error::NotSqlite(path.into()))?;
+        let idle = Connection::open(path)?;
+        // A connection that has never read does not know that there is a WAL to follow or to check.
+        for connection in [&pinned, &idle] {
+            connection.begin_read().map_err(|error| match error {
+                Error::Busy { .. } => Error::Exclusive(path.into()),
+                other => other,
+            })?;
+            connection.end()?;
+        }
+        let wal = Wal::open(path, header.page_size)?;
+        let pin = Pin::default();
+        let mut source = Self {
+            pinned,
+            idle,
+            pin,
+            wal,
+            page_size: header.page_size,
+            database,
+        };
+        let before = source.index()?;
+        source.pinned.begin_read()?;
+        source.pin = Pin::taken(&before, &source.index()?);
+        Ok(source)
     }
 
     /// The path, absolute, symbolic links resolved.
     pub fn path(&self) -> &Path {
-        &self.path
+        self.database.path()
     }
 
     /// The path of the WAL.
     pub fn wal_path(&self) -> PathBuf {
-        self.path.clone()
+        wal_path(self.path())
     }
 
     /// The size of the database's pages.
@@ -47,120 +107,152 @@ impl Source {
 
     /// The committed state, as the wal-index says now.
     pub fn committed(&mut self) -> Result<Committed, Error> {
-        Err(Error::Missing(self.path.clone()))
+        let WalIndex { header, backfilled } = self.index()?;
+        let commit = match header.commit {
+            0 => self.database.pages(self.page_size)?,
+            pages => pages,
+        };
+        Ok(Committed {
+            salts: header.salts,
+            mx_frame: header.mx_frame,
+            commit,
+            backfilled,
+            frame_checksum: header.frame_checksum,
+        })
     }
 
-    /// Whether the WAL file holds frames beyond the committed ones: a commit is under way (look again after 0.5, 1,
+    /// Whether the WAL file holds a frame beyond the committed ones: a commit is under way (look again after 0.5, 1,
     /// 2, 4 … ms), or was given up.
     pub fn commit_under_way(&self, committed: &Committed) -> Result<bool, Error> {
-        let _ = committed;
-        Err(Error::Missing(self.path.clone()))
+        let next = self.wal.frame_header(committed.mx_frame.saturating_add(1))?;
+        // The first writer of a WAL draws its salts; the wal-index learns of them with its first commit.
+        let unborn = committed.salts == Salts::default();
+        Ok(next.is_some_and(|frame| (frame.salts == committed.salts || unborn) && frame.pgno.0 != 0))
     }
 
-    /// Moves the pin to the newest commit without a gap. `held`: what is safe elsewhere. Without it the pin only
-    /// moves to a newer frame; with everything up to the old pin held it may fall to the database file.
-    pub fn advance(&mut self, held: Held) -> Result<Pinned, Error> {
-        let _ = held;
-        Err(Error::Missing(self.path.clone()))
-    }
-
-    /// The pages changed by the frames after `from_frame`, up to `committed`, at their newest.
+    /// The pages changed by the frames after `from_frame`, up to `committed`; `previous_commit` is the size of the
+    /// database in pages before them. To be read before the pin is moved: where a page is, is true only until then.
     pub fn changes(
         &mut self,
         from_frame: u32,
         previous_commit: u32,
         committed: &Committed,
     ) -> Result<ChangedPages, Error> {
-        let _ = (from_frame, previous_commit, committed);
-        Err(Error::Missing(self.path.clone()))
+        if from_frame > committed.mx_frame {
+            return Err(self.moved());
+        }
+        let changed = self.scan(from_frame, previous_commit, committed)?;
+        let grown = changed.lowest_commit < committed.commit;
+        let newest = if grown && from_frame > committed.backfilled {
+            // A page that came back without being written may have a frame from before.
+            self.scan(committed.backfilled, previous_commit, committed)?
+                .newest
+        } else {
+            changed.newest.clone()
+        };
+        self.still(committed)?;
+        let changed = Changed {
+            commit: committed.commit,
+            ..changed
+        };
+        let frames = Overlay::new(newest, committed.backfilled);
+        Ok(ChangedPages::new(changed, frames, self.page_size.lock_page()))
     }
 
-    /// The whole database at `committed`; stays readable while the pin is not moved.
+    /// The whole database at `committed`. Where a page is, is true only until the pin is moved.
     pub fn view(&mut self, committed: &Committed) -> Result<View, Error> {
-        let _ = committed;
-        Err(Error::Missing(self.path.clone()))
+        let newest = self
+            .scan(committed.backfilled, committed.commit, committed)?
+            .newest;
+        self.still(committed)?;
+        Ok(View::new(
+            committed.commit,
+            Overlay::new(newest, committed.backfilled),
+        ))
     }
 
     /// Reads one page; `page` is as long as a page.
     pub fn read_page(&self, pgno: Pgno, location: Location, page: &mut [u8]) -> Result<(), Error> {
-        let _ = (pgno, location, page);
-        Err(Error::Missing(self.path.clone()))
+        match location {
+            Location::Frame(frame) => self.wal.read_page(frame, page),
+            Location::File => self.database.read_page(pgno, self.page_size, page),
+        }
     }
 
-    /// The salts and the running checksum in the header of a frame; `None` beyond the end of the file.
+    /// The salts and the running checksum in the head of a frame; `None` beyond the end of the file.
     pub fn frame_checksum_at(&self, frame: u32) -> Result<Option<(Salts, Checksum)>, Error> {
-        let _ = frame;
-        Err(Error::Missing(self.path.clone()))
+        let header = self.wal.frame_header(frame)?;
+        Ok(header.map(|header| (header.salts, header.checksum)))
     }
 
-    /// Copies frames back without the write lock, up to the pin, and moves the pin as [`advance`](Self::advance)
-    /// does: to the database file if everything was copied back and is held.
-    pub fn checkpoint_passive(&mut self, held: Held) -> Result<Checkpointed, Error> {
-        let _ = held;
-        Err(Error::Missing(self.path.clone()))
-    }
-
-    /// Copies all frames back under the write lock, so that the next writer restarts the WAL. `read_rest` is called
-    /// under the lock with the state that is then committed: what it has not taken into memory when it returns, the
-    /// WAL may lose. If the lock is not to be had for `patience`: [`Error::Busy`], nothing has changed.
-    pub fn checkpoint_locked<E: From<Error>>(
-        &mut self,
-        patience: Duration,
-        read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
-    ) -> Result<Checkpointed, E> {
-        let _ = (patience, read_rest);
-        Err(Error::Missing(self.path.clone()).into())
-    }
-
-    /// Whether the file at the path, or its WAL, is no longer the one that is open: replaced or deleted.
+    /// Whether the file at the path, or its WAL, is no longer the one that is open: replaced or deleted. Then open
+    /// it anew, and compare pages.
     pub fn replaced(&self) -> Result<bool, Error> {
-        Err(Error::Missing(self.path.clone()))
-    }
-}
-
-/// Which pages a range of frames changed, and where their newest versions are.
-#[derive(Clone, Debug)]
-pub struct ChangedPages {
-    commit: u32,
-}
-
-impl ChangedPages {
-    /// The size of the database in pages after the last commit.
-    pub fn commit(&self) -> u32 {
-        self.commit
+        Ok(self.database.replaced()? || self.wal.replaced()?)
     }
 
-    /// How many pages there are.
-    pub fn len(&self) -> usize {
-        0
+    /// The wal-index as it is now.
+    pub(super) fn index(&mut self) -> Result<WalIndex, Error> {
+        for _ in 0..READS {
+            if let Some(index) = self.index_once()? {
+                return Ok(index);
+            }
+            std::thread::sleep(READ_PAUSE);
+        }
+        // A writer was killed while it wrote the header. Any reader then rebuilds it from the WAL file.
+        self.idle.begin_read()?;
+        self.idle.end()?;
+        let busy = || Error::Busy {
+            action: "read the wal-index of",
+            path: self.path().into(),
+        };
+        self.index_once()?.ok_or_else(busy)
     }
 
-    /// Whether nothing changed.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    fn index_once(&self) -> Result<Option<WalIndex>, Error> {
+        let index = WalIndex::read(&self.pinned)?;
+        match index.and_then(|index| index.header.page_size) {
+            Some(size) if size != self.page_size => Err(Error::Damaged {
+                path: self.path().into(),
+                what: "its WAL has pages of another size",
+            }),
+            _ if index.is_some_and(|index| !self.pin.stands(&index)) => Err(self.moved()),
+            _ => Ok(index),
+        }
     }
 
-    /// The pages, ascending, without the lock page.
-    pub fn iter(&self) -> impl Iterator<Item = (Pgno, Location)> + '_ {
-        std::iter::empty()
+    /// Reads the heads of the frames after `from`, up to `committed`.
+    fn scan(&self, from: u32, previous_commit: u32, committed: &Committed) -> Result<Changed, Error> {
+        let mut changes = Changes::new(previous_commit);
+        let mut last: Option<FrameHeader> = None;
+        for frame in from.saturating_add(1)..=committed.mx_frame {
+            let header = self
+                .wal
+                .frame_header(frame)?
+                .filter(|header| header.salts == committed.salts);
+            let header = header.ok_or_else(|| self.moved())?;
+            changes.push(frame, header.pgno, header.commit);
+            last = Some(header);
+        }
+        // The last frame is the one that SQLite means: nothing was overwritten, and it is the same file.
+        match last {
+            Some(last) if (last.commit, last.checksum) != (committed.commit, committed.frame_checksum) => {
+                Err(self.moved())
+            }
+            _ => Ok(changes.finish()),
+        }
     }
-}
 
-/// The whole database at one commit: the frames that lie over the file.
-#[derive(Clone, Debug)]
-pub struct View {
-    commit: u32,
-}
-
-impl View {
-    /// The size of the database in pages.
-    pub fn commit(&self) -> u32 {
-        self.commit
+    /// The WAL was not restarted while it was read: a restart is in the wal-index before it is in the file.
+    fn still(&mut self, committed: &Committed) -> Result<(), Error> {
+        if self.index()?.header.salts == committed.salts {
+            Ok(())
+        } else {
+            Err(self.moved())
+        }
     }
 
-    /// Where a page is.
-    pub fn location(&self, pgno: Pgno) -> Location {
-        let _ = pgno;
-        Location::File
+    pub(super) fn moved(&self) -> Error {
+        Error::Moved(self.path().into())
     }
 }

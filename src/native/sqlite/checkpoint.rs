@@ -1,0 +1,69 @@
+//! Copying frames back into the database file, so that the WAL does not grow for ever.
+
+use std::time::{Duration, Instant};
+
+use super::connection::Passive;
+use super::pin::Pin;
+use super::{Checkpointed, Committed, Error, Held, Pinned, Source};
+
+impl Source {
+    /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin as
+    /// [`advance`](Self::advance) does: onto the database file if all is copied back and held, so that the next
+    /// writer restarts the WAL.
+    pub fn checkpoint_passive(&mut self, held: Held) -> Result<Checkpointed, Error> {
+        self.advance(held)?;
+        let passive = self.idle.passive()?;
+        let pinned = self.advance(held)?;
+        Ok(checkpointed(passive, pinned, Duration::ZERO))
+    }
+
+    /// Copies all frames back under the write lock, so that the next writer restarts the WAL even if the database is
+    /// never idle. To be used only above a limit: writers wait meanwhile.
+    ///
+    /// `read_rest` is called under the lock with the state that is then committed. What it has not taken over when it
+    /// returns, the WAL may lose; so it reads the last few frames into memory, and no more. If it fails, the lock is
+    /// given back and nothing has changed. If the lock is not to be had within `patience`, that is [`Error::Busy`].
+    pub fn checkpoint_locked<E: From<Error>>(
+        &mut self,
+        patience: Duration,
+        read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<Checkpointed, E> {
+        // Most of the work, and of the waiting for the disk, before anybody has to wait for it.
+        self.idle.passive()?;
+        self.database.sync()?;
+        self.idle.begin_immediate(patience)?;
+        let start = Instant::now();
+        let outcome = self.copy_back(read_rest);
+        self.idle.end()?;
+        let locked = start.elapsed();
+        outcome.map(|(passive, pinned)| checkpointed(passive, pinned, locked))
+    }
+
+    /// With the write lock in the hands of the idle connection: no frame is added, and none is lost while the pin is
+    /// let go and taken again.
+    fn copy_back<E: From<Error>>(
+        &mut self,
+        read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<(Passive, Pinned), E> {
+        let committed = self.committed()?;
+        read_rest(self, &committed)?;
+        self.pinned.end()?;
+        let passive = self.pinned.passive();
+        let before = self.index()?;
+        self.pinned.begin_read()?;
+        let after = self.index()?;
+        self.pin = Pin::owing_nothing(&before, &after);
+        let on_file = after.backfilled == after.header.mx_frame;
+        Ok((passive?, if on_file { Pinned::File } else { Pinned::Frame }))
+    }
+}
+
+fn checkpointed(passive: Passive, pinned: Pinned, locked: Duration) -> Checkpointed {
+    Checkpointed {
+        busy: passive.busy,
+        frames: passive.frames,
+        backfilled: passive.backfilled,
+        pinned,
+        locked,
+    }
+}
