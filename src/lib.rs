@@ -19,13 +19,18 @@
 //!
 //! These know none of `native`, `worker` and `browser`, and those three never know each other.
 
+// Test support that unit tests share with integration tests names the crate as those do.
+#[cfg(test)]
+extern crate self as walferry;
+
 pub mod ltx;
 pub mod replica;
 pub mod restore;
 pub mod store;
 pub mod wal;
 
-#[cfg(all(feature = "browser", target_family = "wasm"))]
+// Most of it is tested natively.
+#[cfg(any(all(feature = "browser", target_family = "wasm"), test))]
 pub mod browser;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub mod native;

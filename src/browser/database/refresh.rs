@@ -1,0 +1,134 @@
+//! Newer pages on top of a copy: into the redo log first, then into the database, then the position moves.
+
+use futures_util::StreamExt;
+
+use super::redo::Writer;
+use super::{Database, Phase, Progress, State};
+use crate::browser::Error;
+use crate::browser::file::{File, read_exact};
+use crate::ltx::{DbSum, PageCrc, Pgno};
+use crate::restore::{Restore, Scratch};
+
+impl<F: File> Database<F> {
+    /// Brings the pages that lead from the state at hand to a newer one, and proves that state. The database stays
+    /// as it is and can be read meanwhile; [`Database::apply`] is the second step.
+    pub async fn fetch(
+        &self,
+        restore: &Restore<'_>,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
+        let Some(before) = self.state() else {
+            return Err(Error::NoCopy);
+        };
+        self.ready.set(None);
+        let mut proof = Proof::new(&self.files.db, before, restore)?;
+        let mut log = Writer::new(&self.files.redo)?;
+        let mut done = Progress::start(Phase::Refresh, restore);
+        progress(done);
+        let mut scratch = Scratch::default();
+        let mut chunks = restore.chunks();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk?;
+            let mut pages = 0;
+            chunk.decode(&mut scratch, |pgno, crc, page| {
+                pages += 1;
+                proof.replace(pgno, crc)?;
+                log.page(pgno, crc, page).map_err(Error::from)
+            })?;
+            done.advance(pages, chunk.fetched());
+            progress(done);
+        }
+        let after = proof.finish()?;
+        self.ready.set(Some(log.seal(before, after)?));
+        Ok(())
+    }
+
+    /// Applies what was fetched, if there is something. [`Error::Reading`], with nothing done, while a statement
+    /// reads: see [`Database::idle`].
+    pub fn apply(&self) -> Result<Option<State>, Error> {
+        let Some(redo) = self.ready.get() else {
+            return Ok(self.state());
+        };
+        if self.is_being_read() {
+            return Err(Error::Reading);
+        }
+        // From here to the new position the database is of no state. If this fails, opening it again settles it.
+        self.state.set(None);
+        if !redo.apply(&self.files.redo, &self.files.db)? {
+            return Err(Error::LostWrites);
+        }
+        self.set_position(redo.after)?;
+        self.ready.set(None);
+        self.files.redo.truncate(0)?;
+        self.files.redo.flush()?;
+        Ok(Some(redo.after))
+    }
+}
+
+/// Follows the database sum from the old state to the new one: the parts of the old pages go, those of the new come.
+struct Proof<'a, F> {
+    db: &'a F,
+    restore: &'a Restore<'a>,
+    before: State,
+    sum: DbSum,
+    /// Pages beyond the old end that have not come yet; all must.
+    grown: u32,
+    old: Vec<u8>,
+}
+
+impl<'a, F: File> Proof<'a, F> {
+    fn new(db: &'a F, before: State, restore: &'a Restore<'a>) -> Result<Self, Error> {
+        let page_size = restore.page_size();
+        if page_size != before.page_size {
+            return Err(Error::Diverged("the page size has changed".to_owned()));
+        }
+        let stored = |commit| page_size.stored_pages(commit);
+        let mut proof = Self {
+            db,
+            restore,
+            before,
+            sum: before.sum,
+            grown: stored(restore.commit()).saturating_sub(stored(before.commit)),
+            old: vec![0; page_size.len()],
+        };
+        for pgno in restore.commit().saturating_add(1)..=before.commit {
+            proof.remove(Pgno(pgno))?;
+        }
+        Ok(proof)
+    }
+
+    fn replace(&mut self, pgno: Pgno, crc: PageCrc) -> Result<(), Error> {
+        if pgno.0 > self.before.commit {
+            self.grown = self.grown.saturating_sub(1);
+        } else {
+            self.remove(pgno)?;
+        }
+        self.sum = self.sum.plus(crc);
+        Ok(())
+    }
+
+    fn remove(&mut self, pgno: Pgno) -> Result<(), Error> {
+        if pgno != self.before.page_size.lock_page() {
+            read_exact(self.db, self.before.page_size.offset_of(pgno), &mut self.old)?;
+            self.sum = self.sum.minus(PageCrc::of(pgno, &self.old));
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<State, Error> {
+        let position = self.restore.prove(self.sum)?;
+        if self.grown > 0 {
+            return Err(Error::Diverged(format!(
+                "the segments up to transaction {} lack {} pages by which the database has grown",
+                position.txid, self.grown
+            )));
+        }
+        Ok(State {
+            page_size: self.before.page_size,
+            commit: self.restore.commit(),
+            txid: position.txid,
+            sum: self.sum,
+            timestamp: self.restore.timestamp(),
+        })
+    }
+}
