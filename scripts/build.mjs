@@ -2,24 +2,26 @@
 //
 //   npm run build [-- native] [worker] [browser]      all three, or those named
 //
-// native → target/release/walferry; worker → build/worker/; browser → pkg/ (the module) and build/site/ (the page)
+// native → target/release/walferry; worker → build/worker/; browser → pkg/ (the module) and build/site/ (the page);
+// worker-faults, for tests → build/worker-faults/
 import { pathToFileURL } from 'node:url';
 import { browser } from './build/browser.mjs';
 import { native } from './build/native.mjs';
-import { worker } from './build/worker.mjs';
+import { faultyWorker, worker } from './build/worker.mjs';
 import { withLock } from './lib/lock.mjs';
 import { inRoot } from './lib/root.mjs';
 import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
 
 const parts = { native, worker, browser };
+const testParts = { 'worker-faults': faultyWorker };
 
 /** Builds the parts named; returns, for each, its lines for the reader. */
 export async function build(names = Object.keys(parts)) {
   const waiting = 'build: another build is running in this folder; waiting for it';
   return withLock(inRoot('build', 'lock'), waiting, async () => {
     const report = [];
-    for (const name of names) report.push(...(await parts[name]()));
+    for (const name of names) report.push(...(await { ...parts, ...testParts }[name]()));
     return report;
   });
 }
@@ -27,7 +29,7 @@ export async function build(names = Object.keys(parts)) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   await main(async () => {
     const names = process.argv.slice(2);
-    const unknown = names.find((name) => !parts[name]);
+    const unknown = names.find((name) => !parts[name] && !testParts[name]);
     if (unknown) throw new Failure(`there is no part \`${unknown}\` to build; the parts are ${Object.keys(parts).join(', ')}.`);
     const started = performance.now();
     await setup();

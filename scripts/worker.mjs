@@ -1,12 +1,13 @@
 // The Worker alone, on this machine.
 //
-//   npm run worker -- [--port N] [--state DIR] [--no-build]
+//   npm run worker -- [--port N] [--state DIR] [--no-build] [--faults]
 //
 // --port N     the port on 127.0.0.1; 0 picks a free one (8787)
 // --state DIR  where its R2 and Durable Objects are kept (.walferry/worker)
-// --no-build   start what is in build/ as it is
+// --no-build   start what is in build/ as it is (as does WALFERRY_NO_BUILD=1)
+// --faults     the Worker with faults on demand, for tests
 //
-// The tokens come from WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN. When it answers it prints {"url":"http://127.0.0.1:8787"}.
+// The tokens come from WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN; WALFERRY_ALLOWED_ORIGINS is passed on, too. When it answers it prints {"url":"http://127.0.0.1:8787"}.
 // It ends on SIGTERM, SIGINT or SIGHUP, when its standard input, being a pipe, ends, and when whoever started it has ended.
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
@@ -19,8 +20,9 @@ import { startWorker } from './worker/start.mjs';
 const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
 
 await main(async () => {
-  const { port, state, 'no-build': noBuild } = options();
-  const variables = Object.fromEntries(tokens.map((name) => [name, process.env[name]]));
+  const { port, state, 'no-build': noBuild = Boolean(process.env.WALFERRY_NO_BUILD), faults } = options();
+  const variables = Object.fromEntries([...tokens, 'WALFERRY_ALLOWED_ORIGINS'].map((name) => [name, process.env[name]]).filter(([, value]) => value));
+  const from = faults ? 'worker-faults' : 'worker';
   const missing = tokens.filter((name) => !variables[name]);
   if (missing.length) throw new Failure(`the Worker needs its tokens: set ${missing.join(' and ')} in the environment.`);
 
@@ -28,9 +30,9 @@ await main(async () => {
   const ended = end().then(() => worker ?? process.exit(0)); // nothing runs yet: nothing to end
   if (!noBuild) {
     await setup();
-    await build(['worker']);
+    await build([from]);
   }
-  worker = await startWorker({ port, state, variables });
+  worker = await startWorker({ port, state, variables, from });
   console.log(JSON.stringify({ url: worker.url }));
   await ended;
   await worker.stop();
@@ -40,13 +42,13 @@ await main(async () => {
 function options() {
   try {
     const { values } = parseArgs({
-      options: { port: { type: 'string', default: '8787' }, state: { type: 'string', default: inRoot('.walferry', 'worker') }, 'no-build': { type: 'boolean' } },
+      options: { port: { type: 'string', default: '8787' }, state: { type: 'string', default: inRoot('.walferry', 'worker') }, 'no-build': { type: 'boolean' }, faults: { type: 'boolean' } },
     });
     const port = Number(values.port);
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Failure(`--port ${values.port} is not a port: a number from 0 to 65535.`);
     return { ...values, port };
   } catch (error) {
-    throw error.code?.startsWith('ERR_PARSE_ARGS') ? new Failure(`${error.message}. Usage: npm run worker -- [--port N] [--state DIR] [--no-build]`) : error;
+    throw error.code?.startsWith('ERR_PARSE_ARGS') ? new Failure(`${error.message}. Usage: npm run worker -- [--port N] [--state DIR] [--no-build] [--faults]`) : error;
   }
 }
 

@@ -18,17 +18,21 @@ export const rustInputs = (feature) => [
   'package-lock.json',
 ];
 
-/** Compiles the crate with one feature and writes wasm-bindgen's `index.js` and `index_bg.wasm`, or other names, to `dir`. */
-export async function bindgen(feature, dir, bindgenArgs) {
-  const args = ['build', '--lib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', feature];
-  await run('cargo', args, { env: { ...process.env, ...cargoEnv() }, what: `compiling the ${feature}'s wasm` });
+/** Compiles the crate with these features and puts it through wasm-bindgen, into `dir`. */
+export async function bindgen(features, dir, bindgenArgs) {
+  const args = ['build', '--lib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', features];
+  await run('cargo', args, { env: { ...process.env, ...cargoEnv() }, what: `compiling the wasm of ${features}` });
   const wasm = inRoot('target', 'wasm32-unknown-unknown', 'wasm', 'walferry.wasm');
-  await run(program('wasm-bindgen'), [wasm, '--out-dir', dir, ...bindgenArgs], { what: `wasm-bindgen for the ${feature}` });
+  await run(program('wasm-bindgen'), [wasm, '--out-dir', dir, ...bindgenArgs], { what: `wasm-bindgen of ${features}` });
 }
 
-/** Shrinks a wasm file. Not with --all-features: browsers refuse what that makes. */
-export async function optimize(from, to) {
-  await run(inRoot('node_modules', '.bin', 'wasm-opt'), [from, '-o', to, '-Oz', '--strip-debug', '--strip-producers'], { what: `wasm-opt of ${from}` });
+/**
+ * Shrinks a wasm file. It may use what the compiler declared, and `features` besides: never all that wasm-opt knows, for
+ * browsers refuse what that makes.
+ */
+export async function optimize(from, to, features = []) {
+  const args = [from, '-o', to, '-Oz', '--strip-debug', '--strip-producers', ...features.map((feature) => `--enable-${feature}`)];
+  await run(inRoot('node_modules', '.bin', 'wasm-opt'), args, { what: `wasm-opt of ${from}` });
 }
 
 /** What a file weighs, as it is and on its way. */

@@ -24,8 +24,8 @@ async function answered(call, dead) {
 }
 
 const apology = () => Response.json(
-  { code: 'worker-restarted', error: 'The Worker met a fault of its own and has started afresh; send the request again.' },
-  { status: 503, headers: { 'Retry-After': '1', 'Access-Control-Allow-Origin': '*' } },
+  { error: { code: 'worker_restarted', message: 'The Worker met a fault of its own and has started afresh; send the request again.' } },
+  { status: 503, headers: { 'Retry-After': '1', 'Cache-Control': 'no-store', 'Access-Control-Allow-Origin': '*' } },
 );
 
 function failure() {

@@ -1,4 +1,4 @@
-// The Cloudflare Worker, in build/worker/: index.js and the wasm it imports.
+// The Cloudflare Worker: index.js and the wasm it imports.
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot } from '../lib/root.mjs';
@@ -7,29 +7,31 @@ import { replaceFolder } from './swap.mjs';
 import { surviveDeath } from './worker-glue.mjs';
 import { bindgen, optimize, size, rustInputs } from './wasm.mjs';
 
-const outputs = ['build/worker/index.js', 'build/worker/index_bg.wasm'];
+export const worker = () => make('worker', 'worker');
+/** For tests only: the Worker with faults on demand. */
+export const faultyWorker = () => make('worker-faults', 'worker,fault-points');
 
-export async function worker() {
+async function make(name, features) {
+  const [index, wasm] = ['index.js', 'index_bg.wasm'].map((file) => join('build', name, file));
   const inputs = [...rustInputs('worker'), 'wrangler.toml'];
-  await unlessFresh('worker', { inputs, outputs }, make);
-  return [size(outputs[1])];
-}
-
-async function make() {
-  const glue = inRoot('build', 'glue-worker');
-  rmSync(glue, { recursive: true, force: true });
-  mkdirSync(glue, { recursive: true });
-  await bindgen('worker', glue, [
-    ...['--target', 'module', '--no-typescript', '--out-name', 'index'],
-    // After a panic, start afresh: see worker-glue.mjs.
-    ...['--experimental-reset-state-function', '--force-enable-abort-handler'],
-  ]);
-  const index = join(glue, 'index.js');
-  writeFileSync(index, surviveDeath(readFileSync(index, 'utf8')));
-  await replaceFolder(inRoot('build', 'worker'), async (dir) => {
-    await bundle(glue, dir);
-    await optimize(join(glue, 'index_bg.wasm'), join(dir, 'index_bg.wasm'));
+  await unlessFresh(name, { inputs, outputs: [index, wasm] }, async () => {
+    const glue = inRoot('build', `glue-${name}`);
+    rmSync(glue, { recursive: true, force: true });
+    mkdirSync(glue, { recursive: true });
+    await bindgen(features, glue, [
+      ...['--target', 'module', '--no-typescript', '--out-name', 'index'],
+      // After a panic, start afresh: see worker-glue.mjs.
+      ...['--experimental-reset-state-function', '--force-enable-abort-handler'],
+    ]);
+    const script = join(glue, 'index.js');
+    writeFileSync(script, surviveDeath(readFileSync(script, 'utf8')));
+    await replaceFolder(inRoot('build', name), async (dir) => {
+      await bundle(glue, dir);
+      // wasm-bindgen's abort handler catches exceptions; the compiler does not know of it.
+      await optimize(join(glue, 'index_bg.wasm'), join(dir, 'index_bg.wasm'), ['exception-handling']);
+    });
   });
+  return [size(wasm)];
 }
 
 async function bundle(glue, dir) {

@@ -2,6 +2,7 @@
 // wrangler takes over a second, so its answer is kept until wrangler.toml changes.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { devNull } from 'node:os';
 import { dirname } from 'node:path';
 import { inRoot, root } from '../lib/root.mjs';
 
@@ -28,7 +29,8 @@ async function askWrangler() {
   process.env.WRANGLER_SEND_METRICS = 'false';
   process.env.WRANGLER_SEND_ERROR_REPORTS = 'false';
   const { unstable_getMiniflareWorkerOptions: read } = await import('wrangler');
-  const { workerOptions, main } = read(inRoot('wrangler.toml'));
-  // Variables and secrets come from the environment of whoever starts the Worker, not from files lying about.
-  return { ...workerOptions, bindings: {}, scriptPath: main, modules: true };
+  // Naming files of variables, even empty ones, keeps it from looking for .dev.vars and .env: secrets come from the
+  // environment of whoever starts the Worker.
+  const { workerOptions, main } = read(inRoot('wrangler.toml'), undefined, { envFiles: [devNull] });
+  return { ...workerOptions, scriptPath: main, modules: true };
 }

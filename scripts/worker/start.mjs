@@ -2,19 +2,21 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { leash } from '../lib/leash.mjs';
 import { tryLock } from '../lib/lock.mjs';
+import { inRoot } from '../lib/root.mjs';
 import { Failure } from '../lib/run.mjs';
 import { workerOptions } from './options.mjs';
 
 /**
- * Starts the Worker of build/worker with what it keeps in `state`. `variables` are its secrets. Returns its URL, and
- * `stop()`.
+ * Starts the Worker with what it keeps in `state`. `variables` are its secrets; `from` is the folder of build/ it is in.
+ * Returns its URL, and `stop()`.
  */
-export async function startWorker({ port = 0, state, variables, log = process.stderr }) {
+export async function startWorker({ port = 0, state, variables, log = process.stderr, from = 'worker' }) {
   const options = await workerOptions();
-  if (!existsSync(options.scriptPath)) throw new Failure('there is no Worker in build/worker/. Build it: `npm run build worker`.');
+  options.scriptPath = inRoot('build', from, basename(options.scriptPath));
+  if (!existsSync(options.scriptPath)) throw new Failure(`there is no Worker in build/${from}/. Build it: \`npm run build ${from}\`.`);
   if (options.assets && !existsSync(options.assets.directory)) {
     log.write('walferry: there is no page in build/site/, so none is served; build it: `npm run build browser`.\n');
     delete options.assets;
@@ -34,7 +36,7 @@ export async function startWorker({ port = 0, state, variables, log = process.st
     }
     const miniflare = new Miniflare({
       ...options,
-      bindings: variables,
+      bindings: { ...options.bindings, ...variables },
       modulesRoot: dirname(options.scriptPath),
       host: '127.0.0.1',
       port,

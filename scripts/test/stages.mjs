@@ -1,0 +1,90 @@
+// The stages of `npm test`, in their order. Each yields the commands it is made of; one that `tests` must have run some.
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { inRoot } from '../lib/root.mjs';
+import { ask } from '../lib/run.mjs';
+import { litestream as litestreamVersions, rustForLints } from '../lib/versions.mjs';
+import { cargoEnv } from '../setup.mjs';
+import { findChromium } from '../setup/chromium.mjs';
+import { litestreamProgram } from '../setup/litestream.mjs';
+
+const wasm = ['--target', 'wasm32-unknown-unknown', '--no-default-features'];
+
+export const stages = {
+  lint: {
+    about: 'format, and clippy on each feature set',
+    commands: () => {
+      const known = ask('rustc', ['--version'])?.includes(` ${rustForLints}.`);
+      const clippy = (...args) => cargo('clippy', '--quiet', ...args, '--', ...(known ? ['-D', 'warnings'] : []));
+      return [
+        cargo('fmt', '--check'),
+        clippy('--all-targets'),
+        clippy('--lib', '--no-default-features'),
+        clippy('--lib', ...wasm, '--features', 'worker,fault-points'),
+        clippy('--lib', '--tests', ...wasm, '--features', 'browser'),
+      ];
+    },
+  },
+  build: {
+    about: 'the three builds, and the Worker with faults on demand',
+    commands: () => [['node', ['scripts/build.mjs', 'native', 'worker', 'worker-faults', 'browser'], { minutes: 25 }]],
+  },
+  native: {
+    about: 'the core and the command line, to folders and to the Worker',
+    tests: true,
+    commands: () => [cargo('test', '--no-fail-fast', '--lib', '--bins', ...named(isNative)), cargo('test', '--doc')],
+  },
+  interop: {
+    about: 'the real Litestream, both ways',
+    tests: true,
+    // Without a name, cargo would run them all.
+    commands: () => (named(isInterop).length ? [cargo('test', '--no-fail-fast', ...named(isInterop))] : []),
+  },
+  worker: {
+    about: 'the Worker on workerd',
+    tests: true,
+    commands: () => nodeTests('tests/worker', 'tests/scripts'),
+  },
+  browser: {
+    about: 'the browser module in Chromium',
+    tests: true,
+    commands: () => [cargo('test', '--no-fail-fast', ...wasm, '--features', 'browser', '--lib', ...named(isBrowser))],
+  },
+  page: {
+    about: 'the page in Chromium, with all the rest behind it',
+    tests: true,
+    commands: () => nodeTests('tests/browser'),
+  },
+};
+
+// Each file of tests/ is of one stage.
+const isBrowser = (name) => /\bwasm_bindgen_test\b/.test(readFileSync(inRoot('tests', `${name}.rs`), 'utf8'));
+const isInterop = (name) => !isBrowser(name) && name.startsWith('litestream');
+const isNative = (name) => !isBrowser(name) && !isInterop(name);
+
+function named(isWanted) {
+  const names = readdirSync(inRoot('tests')).filter((file) => file.endsWith('.rs')).map((file) => file.slice(0, -3));
+  return names.filter(isWanted).sort().flatMap((name) => ['--test', name]);
+}
+
+function cargo(...args) {
+  return ['cargo', args, { env: testEnv() }];
+}
+
+function nodeTests(...dirs) {
+  const inDir = (dir) => (existsSync(inRoot(dir)) ? readdirSync(inRoot(dir)).sort().map((file) => join(dir, file)) : []);
+  const files = dirs.flatMap(inDir).filter((file) => file.endsWith('.test.mjs'));
+  // One file after another: each starts a Worker, a browser or both. Without a file, Node would look for some everywhere.
+  return files.length ? [['node', ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files], { env: testEnv() }]] : [];
+}
+
+/** What tests find in their environment. */
+function testEnv() {
+  return {
+    ...cargoEnv(),
+    // What is in build/ was built a stage ago; a test is no time to build again.
+    WALFERRY_NO_BUILD: '1',
+    CHROMIUM: findChromium(),
+    ...Object.fromEntries(litestreamVersions.map((version) => [`LITESTREAM_${version.replaceAll('.', '_')}`, litestreamProgram(version)])),
+  };
+}
