@@ -1,8 +1,11 @@
-//! placeholder
+//! The command line, next to the application.
+
+pub mod cli;
+pub mod new_file;
 pub mod replicate;
+pub mod restore;
 pub mod sqlite;
+pub mod store;
 pub mod watch;
 
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
-}
+pub use cli::main;

@@ -1,0 +1,167 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use super::failure::EXIT_CODES;
+use super::values;
+use crate::ltx::{Codec, Timestamp, Txid};
+
+const EXAMPLES: &str = "\
+Examples:
+  walferry replicate /srv/app.db file:///mnt/backup/app
+  WALFERRY_TOKEN=… walferry replicate /srv/app.db https://ferry.example.workers.dev/v1/app
+  walferry restore -o copy.db file:///mnt/backup/app
+  walferry restore -o before.db -timestamp '30m ago' https://ferry.example.workers.dev/v1/app
+
+Options can be written with one dash too, as Litestream's are: -timestamp, -json.";
+
+/// Ships the write-ahead log of live SQLite databases, and the database to wherever it is read.
+#[derive(Debug, Parser)]
+#[command(
+    name = "walferry",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// What to tell on stderr
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info, env = "LOG_LEVEL", hide_env = true)]
+    pub(super) log_level: LogLevel,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    Replicate(Replicate),
+    Restore(Restore),
+    Ltx(Ltx),
+    /// Print the version
+    Version,
+}
+
+/// Follow a live database and ship what it commits
+///
+/// The database stays as it is: no table, no row, no setting is left in it, and its writers never wait. What is
+/// not shipped yet stays in its WAL; a destination that is down is tried again until it answers. Ctrl-C or SIGTERM
+/// ships what is committed and ends; a second one ends at once.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry replicate /srv/app.db file:///mnt/backup/app
+  walferry replicate --codec lz4-frame /srv/app.db file:///mnt/backup/app    # for Litestream before 0.5.16
+  WALFERRY_TOKEN=… walferry replicate /srv/app.db https://ferry.example.workers.dev/v1/app
+  walferry replicate --once /srv/app.db file:///mnt/backup/app               # from cron")]
+pub(super) struct Replicate {
+    /// The database file, in WAL mode
+    #[arg(value_name = "DB")]
+    pub(super) database: PathBuf,
+
+    #[command(flatten)]
+    pub(super) replica: Replica,
+
+    /// Under load, ship once in this time; the first write after a pause ships at once
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::interval)]
+    pub(super) sync_interval: Duration,
+
+    /// How pages are packed: lz4 (default for folders; Litestream 0.5.16 and later restore it), lz4-frame
+    /// (Litestream 0.5.0 to 0.5.15 too), deflate (default for Workers: a quarter fewer bytes, walferry only), stored
+    #[arg(long, value_name = "CODEC")]
+    pub(super) codec: Option<Codec>,
+
+    /// Switch the database to WAL mode if it is not
+    #[arg(long)]
+    pub(super) set_wal: bool,
+
+    /// When the WAL is longer, take the write lock for the moment it needs to start again
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
+    pub(super) wal_limit: u64,
+
+    /// Ship what is committed now, then end
+    #[arg(long)]
+    pub(super) once: bool,
+}
+
+/// Turn a replica back into a database
+///
+/// The result is proven before it appears under its name: every page, the sum of all pages, or the checksums of
+/// all segments where Litestream wrote them. An existing file is never overwritten.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry restore -o copy.db file:///mnt/backup/app
+  walferry restore -o before.db --timestamp '30m ago' file:///mnt/backup/app
+  walferry restore -o before.db --timestamp 2026-01-31T12:00:00Z file:///mnt/backup/app
+  walferry restore -o exact.db --txid 00000000000004d2 file:///mnt/backup/app
+  WALFERRY_TOKEN=… walferry restore -o copy.db --json https://ferry.example.workers.dev/v1/app")]
+pub(super) struct Restore {
+    #[command(flatten)]
+    pub(super) replica: Replica,
+
+    /// The database file to make
+    #[arg(short, long, value_name = "OUT")]
+    pub(super) output: PathBuf,
+
+    /// The state after this transaction (16 hexadecimal digits) instead of the newest
+    #[arg(long, value_name = "HEX16", conflicts_with = "timestamp")]
+    pub(super) txid: Option<Txid>,
+
+    /// The newest state at or before this time: RFC 3339, or "30m ago"
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub(super) timestamp: Option<Timestamp>,
+
+    /// Print the result, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// List the segments of a replica
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry ltx file:///mnt/backup/app
+  walferry ltx --json https://ferry.example.workers.dev/v1/app")]
+pub(super) struct Ltx {
+    #[command(flatten)]
+    pub(super) replica: Replica,
+
+    /// Print them, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replica {
+    /// The replica: file:///path, or https://host/v1/name with its token in WALFERRY_TOKEN
+    #[arg(value_name = "URL")]
+    pub(super) url: String,
+
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    pub(super) insecure: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn is_consistent() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,50 @@
+//! `walferry ltx`
+
+use std::fmt::Write;
+
+use super::args::Ltx;
+use super::failure::{Class, Failure};
+use super::output;
+use super::signals::Signals;
+use crate::ltx::Txid;
+use crate::native::store::{Access, Destination, Patient};
+use crate::replica::SegmentInfo;
+use crate::restore::listing;
+
+pub(super) async fn run(arguments: Ltx, signals: Signals) -> Result<(), Failure> {
+    let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
+    destination.require()?;
+    let store = Patient::new(destination.open(&Access::from_environment())?);
+    let segments = tokio::select! {
+        segments = listing(&store, Txid::ZERO) => segments?,
+        signal = signals.first() => return Err(Failure::new(Class::Interrupted(signal), "broken off")),
+    };
+    if arguments.json {
+        output::json(&segments)
+    } else {
+        output::text(&table(&segments))
+    }
+}
+
+fn table(segments: &[SegmentInfo]) -> String {
+    let mut table = format!(
+        "{:5}  {:16}  {:16}  {:>12}  created\n",
+        "level", "min_txid", "max_txid", "size"
+    );
+    for segment in segments {
+        let time = segment
+            .timestamp
+            .and_then(|time| jiff::Timestamp::from_millisecond(time.0).ok());
+        let time = time.map_or_else(|| "-".to_owned(), |time| format!("{time:.3}"));
+        let (id, size) = (segment.id, segment.size);
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            table,
+            "{:5}  {}  {}  {size:>12}  {time}",
+            id.level.to_string(),
+            id.min,
+            id.max
+        );
+    }
+    table
+}

@@ -1,0 +1,75 @@
+//! What to restore, and where to.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Error;
+use crate::native::new_file::NewFile;
+use crate::replica::Target;
+
+/// What SQLite keeps beside a database.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// What to restore, and where to.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The state.
+    pub target: Target,
+    /// The file to make.
+    pub output: PathBuf,
+}
+
+impl Options {
+    /// Whether the output can be made: its folder is there, and it and its companions are not.
+    pub fn check(&self) -> Result<(), Error> {
+        let folder = match self.output.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        if !folder.is_dir() {
+            return Err(Error::NoFolder(folder.to_owned()));
+        }
+        if self.output.symlink_metadata().is_ok() || self.output.file_name().is_none() {
+            return Err(Error::Exists(self.output.clone()));
+        }
+        let mut companions = COMPANIONS.iter().map(|end| {
+            let mut path = OsString::from(&self.output);
+            path.push(end);
+            PathBuf::from(path)
+        });
+        match companions.find(|path| path.symlink_metadata().is_ok()) {
+            Some(path) => Err(Error::Leftover(path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Starts the output under its temporary name, full of zeros.
+    pub(super) fn start(&self, len: u64) -> Result<NewFile, Error> {
+        let start = || {
+            let file = NewFile::create(&self.output, 0o666)?;
+            file.file().set_len(len)?;
+            Ok(file)
+        };
+        start().map_err(|source| self.failure(source))
+    }
+
+    /// Gives the output its name, if nothing has taken it or its companions' meanwhile.
+    pub(super) async fn publish(&self, file: NewFile) -> Result<(), Error> {
+        self.check()?;
+        let published = tokio::task::spawn_blocking(|| file.publish()).await;
+        match published.map_err(io::Error::other).flatten() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::Exists(self.output.clone()))
+            }
+            result => result.map_err(|source| self.failure(source)),
+        }
+    }
+
+    pub(super) fn failure(&self, source: io::Error) -> Error {
+        Error::Output {
+            path: self.output.clone(),
+            source,
+        }
+    }
+}

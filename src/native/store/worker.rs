@@ -1,0 +1,173 @@
+//! A replica at a Worker, over HTTP.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::http::{Http, SILENCE};
+use super::upload;
+use crate::ltx::Txid;
+use crate::replica::{Level, SegmentId, SegmentInfo};
+use crate::store::{Body, Error, Result, Store};
+
+/// A page of a listing is not longer than this.
+const MAX_LISTING: usize = 16 * 1024 * 1024;
+/// After the last byte of an upload the Worker checks and stores it.
+const ANSWER: Duration = Duration::from_secs(120);
+/// While an upload moves it may take so long.
+const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 3600);
+
+/// One database at a Worker. The routes are in the Worker's own documentation.
+#[derive(Debug)]
+pub struct WorkerStore {
+    http: Http,
+}
+
+/// One page of `GET …/ltx`.
+#[derive(Debug, Deserialize)]
+struct Listing {
+    segments: Vec<SegmentInfo>,
+    next: Option<String>,
+}
+
+impl WorkerStore {
+    /// The database at `https://host/v1/name`; no request is made yet.
+    pub fn new(database: Url, token: Option<&str>) -> Result<Self> {
+        Http::new(database, token).map(|http| Self { http })
+    }
+
+    /// One page of a listing.
+    async fn page(&self, level: Level, after: Txid, cursor: Option<&str>) -> Result<Listing> {
+        let (level, after) = (level.to_string(), after.to_string());
+        let mut query = vec![("level", level.as_str()), ("after", after.as_str())];
+        query.extend(cursor.map(|cursor| ("cursor", cursor)));
+        let request = self.http.request(Method::GET, "/ltx", &query);
+        let mut response = self.http.send(request, "the listing").await?;
+        let body = self.http.body(&mut response, MAX_LISTING).await?;
+        serde_json::from_slice(&body)
+            .map_err(|_| self.http.foreign("answers with something else than a listing"))
+    }
+
+    fn segment(&self, method: Method, id: SegmentId) -> RequestBuilder {
+        let path = format!("/ltx/{}/{}", id.level, id.file_name());
+        self.http.request(method, &path, &[])
+    }
+}
+
+#[async_trait(?Send)]
+impl Store for WorkerStore {
+    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
+        let mut listing = self.page(level, after, None).await?;
+        let mut segments = listing.segments;
+        while let Some(cursor) = listing.next {
+            listing = self.page(level, after, Some(&cursor)).await?;
+            segments.append(&mut listing.segments);
+        }
+        Ok(segments)
+    }
+
+    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        let request = self.segment(Method::HEAD, id);
+        let response = self.http.exchange(request.send(), SILENCE).await?;
+        // An answer to HEAD has no body to say more.
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self.http.check(response, &format!("segment {id}")).await?;
+        let size = number(response.headers().get(CONTENT_LENGTH));
+        let size = size.ok_or_else(|| self.http.foreign("does not tell a segment's size"))?;
+        Ok(Some(SegmentInfo {
+            id,
+            size,
+            timestamp: None,
+        }))
+    }
+
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let what = format!("segment {id}");
+        let Some(last) = range.end.checked_sub(1).filter(|&last| last >= range.start) else {
+            return Ok(Bytes::new());
+        };
+        let request = self
+            .segment(Method::GET, id)
+            .header(RANGE, format!("bytes={}-{last}", range.start));
+        let mut response = self.http.send(request, &what).await?;
+        let served = served_range(&response).ok_or_else(|| self.http.foreign("does not serve ranges"))?;
+        if served.start != range.start || served.end > range.end {
+            return Err(self.http.foreign("serves another range than it was asked for"));
+        }
+        // An answer ends where the object does.
+        if served.end < range.end {
+            return Err(Error::OutOfRange(what));
+        }
+        let len = range.end.saturating_sub(range.start);
+        let bytes = self
+            .http
+            .body(&mut response, usize::try_from(len).unwrap_or(usize::MAX))
+            .await?;
+        if bytes.len() as u64 == len {
+            Ok(bytes)
+        } else {
+            Err(Error::Unavailable(format!(
+                "{what} came short: {} of {len} bytes",
+                bytes.len()
+            )))
+        }
+    }
+
+    async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
+        let what = format!("segment {id}");
+        let request = self
+            .segment(Method::PUT, id)
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, body.len());
+        let response = if body.len() <= upload::SMALL {
+            let bytes = body.read(0..body.len()).await?;
+            self.http.exchange(request.body(bytes).send(), ANSWER).await?
+        } else {
+            let (stream, feed) = upload::streamed();
+            let mut answer = std::pin::pin!(self.http.exchange(request.body(stream).send(), LONGEST_UPLOAD));
+            tokio::select! {
+                // A refusal may come before everything is sent.
+                response = &mut answer => response?,
+                fed = feed.pump(body) => {
+                    fed?;
+                    let patience = timeout(ANSWER, answer);
+                    patience.await.map_err(|_| self.http.silent(ANSWER))??
+                }
+            }
+        };
+        self.http.check(response, &what).await.map(drop)
+    }
+
+    async fn delete(&self, _id: SegmentId) -> Result<()> {
+        Err(Error::Refused(
+            "a Worker deletes by itself what retention allows".to_owned(),
+        ))
+    }
+}
+
+/// The part of the object that an answer holds.
+fn served_range(response: &Response) -> Option<Range<u64>> {
+    match response.status() {
+        StatusCode::PARTIAL_CONTENT => {
+            let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+            let (range, _) = range.strip_prefix("bytes ")?.split_once('/')?;
+            let (first, last) = range.split_once('-')?;
+            Some(first.parse().ok()?..last.parse::<u64>().ok()?.checked_add(1)?)
+        }
+        // The whole, where the whole was asked for.
+        StatusCode::OK => Some(0..number(response.headers().get(CONTENT_LENGTH))?),
+        _ => None,
+    }
+}
+
+fn number(value: Option<&HeaderValue>) -> Option<u64> {
+    value?.to_str().ok()?.parse().ok()
+}
