@@ -20,9 +20,9 @@ impl Level {
         (level <= Self::SNAPSHOT.0).then_some(Self(level))
     }
 
-    /// All levels, snapshots first: the order in which a restore wants to know them.
+    /// All levels, the lowest first: as segments move up.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..=Self::SNAPSHOT.0).rev().map(Self)
+        (0..=Self::SNAPSHOT.0).map(Self)
     }
 }
 

@@ -63,6 +63,22 @@ pub enum PlanError {
         /// The newest state before it that can be restored.
         nearest: Txid,
     },
+    /// A state before the one at hand.
+    #[error("transaction {wanted} is before transaction {from}, where the state at hand is: restore it anew")]
+    Backwards {
+        /// What was asked for.
+        wanted: Txid,
+        /// The state at hand.
+        from: Txid,
+    },
+    /// The replica does not reach the state at hand: it is another, or has lost its end.
+    #[error(
+        "the state at hand is at transaction {from}, the replica ends before: it is not the one that state came from"
+    )]
+    Behind {
+        /// The state at hand.
+        from: Txid,
+    },
     /// A time before the first segment.
     #[error("the replica holds nothing as old as that: it starts later")]
     TooEarly,
@@ -76,6 +92,11 @@ pub enum PlanError {
 ///
 /// A plan that starts at a state at hand may be empty: then it is the newest already.
 pub fn plan(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan, PlanError> {
+    if let Target::Txid(wanted) = target
+        && wanted < from
+    {
+        return Err(PlanError::Backwards { wanted, from });
+    }
     let mut usable = Vec::with_capacity(segments.len());
     for segment in segments.iter().filter(|segment| segment.id.max > from) {
         let within = match target {
@@ -177,6 +198,13 @@ mod tests {
         assert_eq!(by_time.txid(), Some(Txid(4)));
         assert_eq!(ids(&plan(&all, Target::Latest, Txid(4)).unwrap()), [(0, 5, 5)]);
         assert_eq!(ids(&plan(&all, Target::Latest, Txid(5)).unwrap()), []);
+        assert_eq!(
+            plan(&all, Target::Txid(Txid(2)), Txid(4)),
+            Err(PlanError::Backwards {
+                wanted: Txid(2),
+                from: Txid(4)
+            })
+        );
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub enum Error {
     /// Segments of different page sizes.
     #[error("segment {0} has another page size than the segments after it")]
     PageSize(SegmentId),
+    /// The state at hand cannot be of this replica.
+    #[error(
+        "the database at hand has pages of {have} bytes, those of the replica have {want}: it is another database"
+    )]
+    OtherDatabase {
+        /// Page size at hand.
+        have: u32,
+        /// Page size of the replica.
+        want: u32,
+    },
     /// The plan's segments do not hold all pages.
     #[error("the segments up to {0} do not hold all pages of the database")]
     Incomplete(SegmentId),

@@ -12,6 +12,7 @@ mod chunk;
 mod error;
 mod fetching;
 mod opened;
+mod whole;
 
 pub use chunk::{Chunk, Scratch};
 pub use error::Error;
@@ -19,7 +20,7 @@ pub use error::Error;
 use futures_util::stream::{self, StreamExt};
 
 use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
-use crate::replica::{Level, PageMap, PageMapBuilder, Plan, Position, SegmentInfo, Target, plan};
+use crate::replica::{Level, PageMap, PageMapBuilder, Plan, PlanError, Position, SegmentInfo, Target, plan};
 use crate::store::Store;
 use opened::Opened;
 
@@ -28,8 +29,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// How many requests run at once.
 const PARALLEL: usize = 8;
+/// The length of a read, and about what a chunk holds.
+const READ: u64 = 1024 * 1024;
 
 /// Everything there is in a replica beyond `after`, at every level.
+///
+/// One level after the other, from the lowest: what is compacted and deleted meanwhile is seen above.
 pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>> {
     let mut all = Vec::new();
     for level in Level::all() {
@@ -59,7 +64,12 @@ impl std::fmt::Debug for Restore<'_> {
 impl<'a> Restore<'a> {
     /// Lists the replica and prepares the way from `from` to `target`. `None` if `from` is there already.
     pub async fn prepare(store: &'a dyn Store, target: Target, from: Position) -> Result<Option<Self>> {
-        let segments = listing(store, from.txid).await?;
+        // The segment that ends at `from` is asked for too: it tells that the replica still reaches there.
+        let after = Txid(from.txid.0.saturating_sub(1));
+        let segments = listing(store, after).await?;
+        if from.txid > Txid::ZERO && segments.is_empty() {
+            return Err(PlanError::Behind { from: from.txid }.into());
+        }
         Self::from_plan(store, plan(&segments, target, from.txid)?, from).await
     }
 
@@ -81,9 +91,10 @@ impl<'a> Restore<'a> {
                 segment.leads_to(newer)?;
             }
             segment.limit_cache(&mut cached);
+            let entries = std::mem::take(&mut segment.entries);
             let header = &segment.header;
             let map = map.get_or_insert_with(|| PageMapBuilder::new(header.page_size, header.commit));
-            map.older(std::mem::take(&mut segment.entries));
+            map.older(header.commit, entries);
             opened.push(segment);
             if map.is_complete() {
                 break;
@@ -93,13 +104,14 @@ impl<'a> Restore<'a> {
         let (Some(map), Some(newest)) = (map, opened.first().cloned()) else {
             return Ok(None);
         };
-        if from.txid == Txid::ZERO && !map.is_complete() {
-            return Err(Error::Incomplete(newest.segment.id));
-        }
         if let Some(oldest) = opened.last() {
             oldest.continues(from)?;
         }
-        let map = map.finish(&plan);
+        let incomplete = || Error::Incomplete(newest.segment.id);
+        let map = map.finish(&plan).ok_or_else(incomplete)?;
+        if from.txid == Txid::ZERO && map.last_missing > 0 {
+            return Err(incomplete());
+        }
         Ok(Some(Self {
             store,
             plan,
@@ -107,6 +119,21 @@ impl<'a> Restore<'a> {
             opened,
             newest,
         }))
+    }
+
+    /// Where it starts from a state at hand: checks that this state, of `commit` pages, has every page that the
+    /// restore does not bring. To be asked before anything is written.
+    pub fn applies_to(&self, page_size: PageSize, commit: u32) -> Result<()> {
+        if self.map.page_size != page_size {
+            return Err(Error::OtherDatabase {
+                have: page_size.get(),
+                want: self.map.page_size.get(),
+            });
+        }
+        if self.map.last_missing > commit {
+            return Err(Error::Incomplete(self.newest.segment.id));
+        }
+        Ok(())
     }
 
     /// The segments that it reads.
@@ -142,16 +169,19 @@ impl<'a> Restore<'a> {
         self.map.pages()
     }
 
-    /// About how many bytes it will fetch from now on.
+    /// How many bytes it will fetch from now on: the sum of what the chunks say they fetched.
     pub fn bytes(&self) -> u64 {
         if self.is_promised() {
-            self.map.frame_bytes()
+            let reads = self.ranges().filter(|(opened, _)| opened.cached.is_none());
+            reads.map(|(_, fetch)| fetch.len).sum()
         } else {
-            self.plan.size()
+            let segments = self.opened.iter().filter(|opened| opened.cached.is_none());
+            segments.map(|opened| opened.segment.size).sum()
         }
     }
 
-    /// The newest version of each page, in no particular order, each once.
+    /// The newest version of each page, in no particular order, each once. All of them must be taken: where
+    /// the result does not prove itself, the last chunk brings the proof of each segment.
     pub fn chunks(&self) -> stream::LocalBoxStream<'_, Result<Chunk>> {
         if self.is_promised() {
             self.ranged()

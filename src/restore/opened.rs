@@ -1,6 +1,7 @@
 //! A segment whose header and index have been read.
 
 use bytes::Bytes;
+use futures_util::future::try_join;
 
 use super::{Error, Result};
 use crate::ltx::index::{Tail, locate};
@@ -27,11 +28,13 @@ impl Opened {
     pub(super) async fn open(store: &dyn Store, segment: SegmentInfo) -> Result<Self> {
         let (id, size) = (segment.id, segment.size);
         let damaged = |error| Error::Damaged { segment: id, error };
-        let tail = store.read(id, size.saturating_sub(TAIL)..size).await?;
-        let cached = (tail.len() as u64 == size).then(|| tail.clone());
-        let head = match &cached {
-            Some(all) => all.clone(),
-            None => store.read(id, 0..Header::LEN as u64).await?,
+        let tail = store.read(id, size.saturating_sub(TAIL)..size);
+        let (tail, head, cached) = if size <= TAIL {
+            let all = tail.await?;
+            (all.clone(), all.clone(), Some(all))
+        } else {
+            let (tail, head) = try_join(tail, store.read(id, 0..Header::LEN as u64)).await?;
+            (tail, head, None)
         };
         let header = head
             .first_chunk()
@@ -54,6 +57,7 @@ impl Opened {
                 }
             }
         };
+        index.check(&header).map_err(damaged)?;
         Ok(Self {
             segment,
             header,

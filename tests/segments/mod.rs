@@ -1,5 +1,7 @@
 //! What the tests of the core share: segments decoded into plain values, and written from them.
-#![allow(dead_code, reason = "each test uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+
+pub mod content;
 
 use walferry::ltx::{Codec, Compressor, Decoder, Encoder, Error, Event, Header, PageCrc, Pgno, Trailer};
 

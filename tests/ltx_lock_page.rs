@@ -1,0 +1,166 @@
+//! Databases of a gibibyte, around the page that SQLite never writes, and the memory that they take on their way:
+//! no more than small ones.
+
+mod segments;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::Write;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use segments::{decode, encode};
+use walferry::ltx::{
+    Codec, Compressor, Decoder, Encoder, Error, Event, Header, PageCrc, PageSize, Pgno, Timestamp, Trailer,
+    Txid,
+};
+
+/// Every page is the same but for its first bytes, so that nothing of the gibibyte needs to be kept.
+struct Page(Vec<u8>);
+
+impl Page {
+    fn new(size: PageSize) -> Self {
+        Self((0..size.len()).map(|at| (at / 1024) as u8).collect())
+    }
+
+    fn numbered(&mut self, pgno: Pgno) -> &[u8] {
+        self.0[..4].copy_from_slice(&pgno.0.to_le_bytes());
+        &self.0
+    }
+}
+
+/// Decodes what an encoder writes, as it is written.
+struct Pipe {
+    decoder: Decoder,
+    pages: u32,
+    expected: Page,
+    lock_page: Pgno,
+    trailer: Option<Trailer>,
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.decoder.push(bytes);
+        while let Some(event) = self.decoder.next().map_err(std::io::Error::other)? {
+            match event {
+                Event::Header(_) => {}
+                Event::Page(page) => {
+                    self.pages += 1;
+                    assert_eq!(
+                        page.pgno.0,
+                        self.pages + u32::from(self.pages >= self.lock_page.0)
+                    );
+                    assert!(
+                        page.data == self.expected.numbered(page.pgno),
+                        "page {}",
+                        page.pgno
+                    );
+                }
+                Event::End(trailer) => self.trailer = Some(trailer),
+            }
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The sizes at which page size 65536 meets its lock page, 16385.
+#[test]
+fn snapshots_pass_over_the_lock_page() {
+    let _alone = ALONE.lock();
+    let size = PageSize::new(65_536).unwrap();
+    assert_eq!(size.lock_page(), Pgno(16_385));
+    for (commit, codec) in [
+        (16_384, Codec::Lz4),
+        (16_385, Codec::Deflate),
+        (16_386, Codec::Lz4),
+        (16_390, Codec::Lz4),
+    ] {
+        let header = Header::new(size, commit, (Txid(1), Txid(1)), Timestamp(0), None);
+        let pipe = Pipe {
+            decoder: Decoder::new(),
+            pages: 0,
+            expected: Page::new(size),
+            lock_page: size.lock_page(),
+            trailer: None,
+        };
+        let mut page = Page::new(size);
+        let before = Peak::start();
+        let mut encoder = Encoder::new(pipe, header, Compressor::new(codec)).unwrap();
+        for pgno in (1..=commit).map(Pgno).filter(|&pgno| pgno != size.lock_page()) {
+            let page = page.numbered(pgno);
+            encoder.page(pgno, PageCrc::of(pgno, page), page).unwrap();
+        }
+        let (pipe, trailer, _) = encoder.finish().unwrap();
+        let peak = before.peak();
+        pipe.decoder.finish().unwrap();
+        assert_eq!(pipe.trailer, Some(trailer));
+        assert_eq!(pipe.pages, size.stored_pages(commit));
+        // Pages and payloads of 64 KiB, deflate's tables, and the encoder's index of 160 KB, doubled as it grows.
+        assert!(peak < 1_500_000, "{commit} pages took {peak} bytes of memory");
+    }
+}
+
+#[test]
+fn the_lock_page_is_refused_and_not_missed() {
+    let _alone = ALONE.lock();
+    for log in 9..=16 {
+        let size = PageSize::new(1 << log).unwrap();
+        let lock_page = size.lock_page().0;
+        let header = Header::new(size, lock_page + 2, (Txid(2), Txid(2)), Timestamp(0), None);
+        let page = vec![7; size.len()];
+        let around = [lock_page - 1, lock_page + 1, lock_page + 2].map(|pgno| (Pgno(pgno), &page[..]));
+        let segment = decode(&encode(&header, Codec::Lz4, around).unwrap()).unwrap();
+        assert_eq!(segment.pages.len(), 3);
+        let on_it = [(Pgno(lock_page), &page[..])];
+        let refused = encode(&header, Codec::Lz4, on_it).unwrap_err();
+        assert!(
+            matches!(refused, Error::PageOrder { pgno, .. } if pgno.0 == lock_page),
+            "{refused}"
+        );
+    }
+}
+
+/// Counts the bytes that are allocated, and the most there were at once.
+struct Counting;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+/// The counters are of the whole process.
+static ALONE: Mutex<()> = Mutex::new(());
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: every call goes to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let used = USED.fetch_add(layout.size(), Relaxed) + layout.size();
+        MOST.fetch_max(used, Relaxed);
+        // SAFETY: as the caller promised us.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: as the caller promised us.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+/// The memory in use when it was started.
+struct Peak(usize);
+
+impl Peak {
+    fn start() -> Self {
+        let used = USED.load(Relaxed);
+        MOST.store(used, Relaxed);
+        Self(used)
+    }
+
+    fn peak(&self) -> usize {
+        MOST.load(Relaxed).saturating_sub(self.0)
+    }
+}
