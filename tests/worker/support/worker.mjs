@@ -1,0 +1,80 @@
+// The Worker on workerd, and a client of it.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { after } from 'node:test';
+import { startWorker } from '../../../scripts/worker/start.mjs';
+
+export const WRITE = 'the-write-token';
+export const READ = 'the-read-token';
+const TOKENS = { WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ };
+
+/** Starts one for the tests of a file; it ends with them. Its `log` is what it wrote. */
+export async function worker({ from, variables = TOKENS, state } = {}) {
+  const dir = state ?? mkdtempSync(join(tmpdir(), 'walferry-worker-'));
+  const log = new PassThrough();
+  const lines = [];
+  log.on('data', (chunk) => lines.push(String(chunk)));
+  const started = await startWorker({ port: 0, state: dir, variables, log, from });
+  const stop = async () => {
+    await started.stop();
+    if (!state) rmSync(dir, { recursive: true, force: true });
+  };
+  if (!state) after(stop);
+  return { ...client(started.url), stop, log: () => lines.join('') };
+}
+
+function client(url) {
+  /** One request. `token: null` sends none. */
+  const send = async (method, path, { token = WRITE, headers = {}, body } = {}) => {
+    const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
+    const response = await fetch(`${url}${path}`, { method, headers: { ...authorization, ...headers }, body });
+    return response;
+  };
+  const json = async (method, path, options) => {
+    const response = await send(method, path, options);
+    const text = await response.text();
+    return { status: response.status, headers: response.headers, body: text ? JSON.parse(text) : null };
+  };
+  return {
+    url,
+    send,
+    json,
+    get: (path, options) => json('GET', path, options),
+    put: (db, { name, bytes }, options) => json('PUT', `/v1/${db}/ltx/${name}`, { body: bytes, ...options }),
+    /** Every object that there is of a database. */
+    objects: async (db) => (await json('GET', `/v1/${db}/ltx`)).body.segments,
+    raw: (path, headers, chunks) => raw(url, path, headers, chunks),
+  };
+}
+
+/** A PUT whose headers and body are sent as they are, however wrong: `null` among the chunks hangs up. */
+function raw(url, path, headers, chunks) {
+  return new Promise((resolve) => {
+    const request = httpRequest(`${url}${path}`, { method: 'PUT', headers, agent: false });
+    request.on('error', (error) => resolve({ error }));
+    request.on('response', (response) => {
+      let text = '';
+      response.on('data', (chunk) => (text += chunk)).on('end', () => resolve({ status: response.statusCode, body: text ? JSON.parse(text) : null }));
+      response.on('error', (error) => resolve({ error }));
+    });
+    (async () => {
+      for (const chunk of chunks) {
+        if (chunk === null) return request.socket.destroy();
+        await new Promise((sent) => request.write(chunk, sent));
+        await new Promise((later) => setTimeout(later, 20));
+      }
+      request.end();
+    })();
+  });
+}
+
+/** The error's code, after making sure that the answer is of the form that all errors have. */
+export function code(answer) {
+  const { error } = answer.body ?? {};
+  if (typeof error?.code !== 'string' || !/^[a-z0-9_]+$/.test(error.code)) throw new Error(`no error code: ${JSON.stringify(answer.body)}`);
+  if (!/^[A-Z].*[.;]/s.test(error.message)) throw new Error(`not a sentence: ${error.message}`);
+  return error.code;
+}
