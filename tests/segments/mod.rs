@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 pub mod content;
+pub mod raw;
 
 use walferry::ltx::{Codec, Compressor, Decoder, Encoder, Error, Event, Header, PageCrc, Pgno, Trailer};
 
