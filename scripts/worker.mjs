@@ -9,10 +9,11 @@
 //
 // The tokens come from WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN; WALFERRY_ALLOWED_ORIGINS is passed on, too. When it answers it prints {"url":"http://127.0.0.1:8787"}.
 // It ends on SIGTERM, SIGINT or SIGHUP, when its standard input, being a pipe, ends, and when whoever started it has ended.
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { whenParentEnds, whenStdinEnds } from './lib/parents.mjs';
-import { inRoot } from './lib/root.mjs';
+import { calledFrom, inRoot } from './lib/root.mjs';
 import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
 import { startWorker } from './worker/start.mjs';
@@ -46,16 +47,16 @@ function options() {
     });
     const port = Number(values.port);
     if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Failure(`--port ${values.port} is not a port: a number from 0 to 65535.`);
-    return { ...values, port };
+    return { ...values, port, state: resolve(calledFrom, values.state) };
   } catch (error) {
     throw error.code?.startsWith('ERR_PARSE_ARGS') ? new Failure(`${error.message}. Usage: npm run worker -- [--port N] [--state DIR] [--no-build] [--faults]`) : error;
   }
 }
 
 function end() {
-  return new Promise((resolve) => {
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, resolve);
-    whenParentEnds(resolve);
-    whenStdinEnds(resolve);
+  return new Promise((told) => {
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, told);
+    whenParentEnds(told);
+    whenStdinEnds(told);
   });
 }

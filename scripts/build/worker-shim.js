@@ -33,7 +33,8 @@ function failure() {
 }
 
 const entry = { fetch: (request, env, ctx) => answered(() => wasm.fetch(request, env, ctx), apology) };
-if (wasm.scheduled) entry.scheduled = (event, env, ctx) => answered(() => wasm.scheduled(event, env, ctx), failure);
+const { scheduled } = { ...wasm }; // there only if the Rust half has one
+if (scheduled) entry.scheduled = (event, env, ctx) => answered(() => scheduled(event, env, ctx), failure);
 export default entry;
 
 // A Durable Object outlives the wasm instance: its Rust half is made again in the new one, as after an eviction.

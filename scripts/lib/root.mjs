@@ -4,3 +4,6 @@ import { fileURLToPath } from 'node:url';
 
 export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
 export const inRoot = (...parts) => join(root, ...parts);
+
+/** The folder the user is in: npm runs scripts in the project's. */
+export const calledFrom = process.env.INIT_CWD ?? process.cwd();

@@ -59,7 +59,7 @@ export const stages = {
 
 // Each file of tests/ is of one stage.
 const isBrowser = (name) => /\bwasm_bindgen_test\b/.test(readFileSync(inRoot('tests', `${name}.rs`), 'utf8'));
-const isInterop = (name) => !isBrowser(name) && name.startsWith('litestream');
+const isInterop = (name) => !isBrowser(name) && name.startsWith('interop');
 const isNative = (name) => !isBrowser(name) && !isInterop(name);
 
 function named(isWanted) {

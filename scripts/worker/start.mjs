@@ -68,17 +68,24 @@ export async function startWorker({ port = 0, state, variables, log = process.st
   }
 }
 
+/** This port if it is free, otherwise 0: any. */
+export const freePort = async (port) => ((await whyNotListen(port)) ? 0 : port);
+
 // workerd says so by a crash with its stack.
 async function refuseTakenPort(port) {
+  const problem = await whyNotListen(port);
+  if (problem?.code === 'EADDRINUSE') throw new Failure(`port ${port} is in use by another program; choose another with --port, or 0 for any that is free.`);
+  if (problem) throw new Failure(`port ${port} cannot be used: ${problem.message}.`);
+}
+
+async function whyNotListen(port) {
   const server = createServer();
-  await new Promise((resolve, reject) => {
-    server.once('error', ({ code, message }) => {
-      const taken = `port ${port} is in use by another program; choose another with --port, or 0 for any that is free.`;
-      reject(new Failure(code === 'EADDRINUSE' ? taken : `port ${port} cannot be used: ${message}.`));
-    });
-    server.listen({ port, host: '127.0.0.1' }, resolve);
+  const problem = await new Promise((resolve) => {
+    server.once('error', resolve);
+    server.listen({ port, host: '127.0.0.1' }, () => resolve(undefined));
   });
-  await new Promise((resolve) => server.close(resolve));
+  if (!problem) await new Promise((resolve) => server.close(resolve));
+  return problem;
 }
 
 // Miniflare ends this process at once on a signal; when and how to end is for whoever started the Worker to say.

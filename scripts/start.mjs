@@ -1,0 +1,114 @@
+// Everything at once, on this machine: the Worker, an application that writes to a database, walferry that ships it, and
+// the address of the page in which its rows can be queried.
+//
+//   npm start [-- path/to/app.db] [--set-wal] [--port N]
+//
+// path/to/app.db  ship this database of yours instead of the demonstration's
+// --set-wal       switch it to WAL mode if it is not
+// --port N        the Worker's port (8787, or a free one if that is taken)
+//
+// What it keeps is in .walferry/. Ctrl-C or SIGTERM ends everything.
+import { existsSync, mkdirSync } from 'node:fs';
+import { relative, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { build } from './build.mjs';
+import { whenParentEnds } from './lib/parents.mjs';
+import { calledFrom, inRoot } from './lib/root.mjs';
+import { Failure, main } from './lib/run.mjs';
+import { setup } from './setup.mjs';
+import { start } from './start/programs.mjs';
+import { databaseName, inState, tokens } from './start/state.mjs';
+import { freePort, startWorker } from './worker/start.mjs';
+
+await main(async () => {
+  const { path, setWal, port } = options();
+  const running = [];
+  const told = new Promise((resolve) => {
+    const stop = () => (running.length ? resolve() : process.exit(0)); // during setup and build there is nothing to end
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, stop);
+    whenParentEnds(stop);
+  });
+  await setup();
+  await build();
+  try {
+    const secrets = tokens();
+    const name = path ? databaseName(path) : 'demo';
+    const database = path ?? inState('demo.db');
+    mkdirSync(inState(), { recursive: true });
+    const worker = await startWorker({
+      port: port ?? (await freePort(8787)),
+      state: inState('worker'),
+      variables: { WALFERRY_WRITE_TOKEN: secrets.write, WALFERRY_READ_TOKEN: secrets.read },
+    });
+    running.push(worker);
+    const replica = `${worker.url}/v1/${name}`;
+
+    // The application ends first, so that walferry ships its last row.
+    const programs = [];
+    if (!path) {
+      programs.push(start('the application', 'python3', [inRoot('scripts', 'demo-app.py'), database]));
+      while (!existsSync(database)) await Promise.race([sleep(50), failOn(programs)]);
+    }
+    const ferry = ['replicate', ...(setWal ? ['--set-wal'] : []), database, replica];
+    programs.push(start('walferry', inRoot('target', 'release', 'walferry'), ferry, { WALFERRY_TOKEN: secrets.write, LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn' }));
+    running.unshift(...programs);
+
+    const ended = failOn(programs);
+    const shipped = firstCopy(replica, secrets.read);
+    if ((await Promise.race([shipped, ended, told.then(() => 'told')])) !== 'told') {
+      console.log(welcome({ worker, name, database, replica, secrets, own: Boolean(path) }));
+      await Promise.race([told, ended]);
+    }
+  } finally {
+    for (const one of running) await one.stop();
+  }
+  process.exit(0);
+});
+
+function options() {
+  let parsed;
+  try {
+    parsed = parseArgs({ allowPositionals: true, options: { 'set-wal': { type: 'boolean' }, port: { type: 'string' } } });
+  } catch (error) {
+    throw new Failure(`${error.message}. Usage: npm start [-- path/to/app.db] [--set-wal] [--port N]`);
+  }
+  const { values, positionals } = parsed;
+  if (positionals.length > 1) throw new Failure('one database at a time: name one file, or none for the demonstration.');
+  const path = positionals[0] && resolve(calledFrom, positionals[0]);
+  if (path && !existsSync(path)) throw new Failure(`there is no file ${path}.`);
+  return { path, setWal: values['set-wal'], port: values.port === undefined ? undefined : Number(values.port) };
+}
+
+/** Rejects as soon as a program ends by itself: none should. */
+async function failOn(programs) {
+  const { name, how } = await Promise.race(programs.map((program) => program.ended));
+  throw new Failure(`${name} ${how}; what it said is above.`);
+}
+
+/** Waits until the replica has a position: then there is something to restore. */
+async function firstCopy(replica, token) {
+  for (;;) {
+    const answer = await fetch(replica, { headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined);
+    if (answer?.ok && (await answer.json()).position) return;
+    await answer?.body?.cancel().catch(() => {});
+    await sleep(100);
+  }
+}
+
+function welcome({ worker, name, database, replica, secrets, own }) {
+  const short = relative(process.cwd(), database);
+  const cli = relative(process.cwd(), inRoot('target', 'release', 'walferry'));
+  return `
+  ${own ? 'Your database' : 'An application writes to'}  ${short}${own ? '' : '   (a few rows every second)'}
+  walferry ships it to  ${replica}
+
+  Open this page:       ${worker.url}/#db=${name}&token=${secrets.read}
+  ${own ? '' : `and ask, for example: select * from takings;
+                        select * from log order by at desc limit 10;
+  `}
+  Or restore it here:   WALFERRY_TOKEN=${secrets.read} ${cli} restore -o copy.db ${replica}
+
+  Ctrl-C ends everything.
+`;
+}
