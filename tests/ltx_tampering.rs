@@ -25,7 +25,13 @@ fn raw(codec: Codec) -> Raw {
         wal_size: 4120,
         wal_salts: [0x1122_3344, 0x5566_7788],
         node_id: 7,
-        ..Header::new(size(), 9, (Txid(6), Txid(10)), Timestamp(1_700_000_000_123), Some(sums))
+        ..Header::new(
+            size(),
+            9,
+            (Txid(6), Txid(10)),
+            Timestamp(1_700_000_000_123),
+            Some(sums),
+        )
     };
     let data: Vec<(Pgno, Vec<u8>)> = [(2, Fill::Rows(3)), (4, Fill::Zeros), (9, Fill::Mixed(5))]
         .map(|(pgno, fill)| (Pgno(pgno), fill.page(SIZE)))
@@ -66,7 +72,10 @@ fn every_flipped_bit_is_seen() {
                         Err(error) if field == "payload" => *seen_by.entry(kind(&error)).or_default() += 1,
                         Err(_) => {}
                         Ok(found) if field == "payload" => {
-                            assert!(same(&found, &expected), "{codec}: bit {bit} of byte {at} changes a page");
+                            assert!(
+                                same(&found, &expected),
+                                "{codec}: bit {bit} of byte {at} changes a page"
+                            );
                             harmless += 1;
                         }
                         Ok(_) => panic!("{codec}: bit {bit} of byte {at}, in {field}, is not seen"),
@@ -89,11 +98,17 @@ fn every_field_has_its_sentence() {
         ("magic", "not an LTX file"),
         ("flags", "the header has unknown flags"),
         ("page size", "is not a page size"),
-        ("commit", "page 9 is out of place: it is beyond the end of the database"),
+        (
+            "commit",
+            "page 9 is out of place: it is beyond the end of the database",
+        ),
         ("min TXID", CHECKSUM),
         ("max TXID", CHECKSUM),
         ("timestamp", CHECKSUM),
-        ("pre-apply checksum", "it has a checksum and says that it has none"),
+        (
+            "pre-apply checksum",
+            "it has a checksum and says that it has none",
+        ),
         ("WAL offset", CHECKSUM),
         ("WAL size", CHECKSUM),
         ("WAL salt 1", CHECKSUM),
@@ -102,23 +117,54 @@ fn every_field_has_its_sentence() {
         ("WFC1 tag", CHECKSUM),
         ("sum before", CHECKSUM),
         ("sum after", CHECKSUM),
-        ("page number", "page 3 is damaged: its check does not match its content"),
+        (
+            "page number",
+            "page 3 is damaged: its check does not match its content",
+        ),
         ("page flags", "page 2 has unknown flags 0x0005"),
         ("payload size", "page 2 does not decompress"),
-        ("payload", "page 2 is damaged: its check does not match its content"),
-        ("page check", "page 2 is damaged: its check does not match its content"),
+        (
+            "payload",
+            "page 2 is damaged: its check does not match its content",
+        ),
+        (
+            "page check",
+            "page 2 is damaged: its check does not match its content",
+        ),
         ("end marker", "page 0 has unknown flags 0x0001"),
-        ("index: page", "the page index is invalid: it does not describe the frames"),
-        ("index: offset", "the page index is invalid: it does not describe the frames"),
-        ("index: length", "the page index is invalid: it does not describe the frames"),
-        ("index terminator", "the page index is invalid: it does not describe the frames"),
-        ("index length", "the page index is invalid: it does not describe the frames"),
-        ("post-apply checksum", "the trailer is invalid: it has a checksum of the state after"),
+        (
+            "index: page",
+            "the page index is invalid: it does not describe the frames",
+        ),
+        (
+            "index: offset",
+            "the page index is invalid: it does not describe the frames",
+        ),
+        (
+            "index: length",
+            "the page index is invalid: it does not describe the frames",
+        ),
+        (
+            "index terminator",
+            "the page index is invalid: it does not describe the frames",
+        ),
+        (
+            "index length",
+            "the page index is invalid: it does not describe the frames",
+        ),
+        (
+            "post-apply checksum",
+            "the trailer is invalid: it has a checksum of the state after",
+        ),
         ("file checksum", CHECKSUM),
     ];
     let raw = raw(Codec::Stored);
     let fields = raw.fields();
-    assert!(fields.iter().all(|(name, _)| said.iter().any(|(field, _)| field == name)));
+    assert!(
+        fields
+            .iter()
+            .all(|(name, _)| said.iter().any(|(field, _)| field == name))
+    );
     for (name, expected) in said {
         let (_, range) = fields.iter().find(|(field, _)| field == name).expect(name);
         let mut bytes = raw.bytes();
@@ -135,40 +181,74 @@ fn a_right_checksum_does_not_excuse_a_wrong_file() {
     let changes: [Change; 31] = [
         ("the first TXID is 0", |raw| set(raw, "min TXID", 0)),
         ("the last TXID is before the first", |raw| set(raw, "max TXID", 5)),
-        ("the timestamp is before 1970", |raw| set(raw, "timestamp", u64::MAX)),
-        ("the WAL offset or size is negative", |raw| set(raw, "WAL size", u64::MAX)),
-        ("it has a WAL size without a WAL offset", |raw| set(raw, "WAL offset", 0)),
-        ("it has a checksum and says that it has none", |raw| set(raw, "pre-apply checksum", 1 << 63)),
-        ("the checksum of the state before is missing", |raw| set(raw, "flags", 0)),
-        ("a snapshot has a database sum of the state before", |raw| set(raw, "min TXID", 1)),
+        ("the timestamp is before 1970", |raw| {
+            set(raw, "timestamp", u64::MAX)
+        }),
+        ("the WAL offset or size is negative", |raw| {
+            set(raw, "WAL size", u64::MAX)
+        }),
+        ("it has a WAL size without a WAL offset", |raw| {
+            set(raw, "WAL offset", 0)
+        }),
+        ("it has a checksum and says that it has none", |raw| {
+            set(raw, "pre-apply checksum", 1 << 63)
+        }),
+        ("the checksum of the state before is missing", |raw| {
+            set(raw, "flags", 0)
+        }),
+        ("a snapshot has a database sum of the state before", |raw| {
+            set(raw, "min TXID", 1)
+        }),
         ("a snapshot must hold every page", |raw| {
             set(raw, "min TXID", 1);
             set(raw, "sum before", 0);
         }),
         ("the header has unknown flags", |raw| set(raw, "flags", 3)),
         ("is not a page size", |raw| set(raw, "page size", 1 << 17)),
-        ("page 2 does not decompress: it holds 512 bytes instead of 1024", |raw| {
-            set(raw, "page size", 1024);
+        (
+            "page 2 does not decompress: it holds 512 bytes instead of 1024",
+            |raw| {
+                set(raw, "page size", 1024);
+            },
+        ),
+        ("page 2 is out of place: it is beyond the end", |raw| {
+            set(raw, "commit", 0)
         }),
-        ("page 2 is out of place: it is beyond the end", |raw| set(raw, "commit", 0)),
-        ("page 2 is out of place: pages must ascend", |raw| raw.frames[1] = raw.frames[0].clone()),
-        ("page 2 is out of place: pages must ascend", |raw| raw.frames.swap(0, 1)),
-        ("page 2097153 is out of place: the lock page is never stored", |raw| {
-            set(raw, "commit", 3_000_000);
-            raw.frames[2] = Frame::stored(2_097_153, &[1; SIZE]);
+        ("page 2 is out of place: pages must ascend", |raw| {
+            raw.frames[1] = raw.frames[0].clone()
         }),
-        ("page 9 is damaged: its check", |raw| *raw.frames[2].check.as_mut().unwrap() ^= 1),
+        ("page 2 is out of place: pages must ascend", |raw| {
+            raw.frames.swap(0, 1)
+        }),
+        (
+            "page 2097153 is out of place: the lock page is never stored",
+            |raw| {
+                set(raw, "commit", 3_000_000);
+                raw.frames[2] = Frame::stored(2_097_153, &[1; SIZE]);
+            },
+        ),
+        ("page 9 is damaged: its check", |raw| {
+            *raw.frames[2].check.as_mut().unwrap() ^= 1
+        }),
         ("page 2 has unknown flags 0x0006", |raw| raw.frames[0].flags = 6),
-        ("page 2 has unknown flags 0x8004", |raw| raw.frames[0].flags = 0x8004),
-        ("page 4 does not decompress: it holds 511 bytes instead of 512", |raw| {
-            let frame = &mut raw.frames[1];
-            frame.payload.pop();
-            *frame.size.as_mut().unwrap() -= 1;
+        ("page 2 has unknown flags 0x8004", |raw| {
+            raw.frames[0].flags = 0x8004
         }),
-        ("page 4 does not decompress: it is too short for its check", |raw| {
-            let frame = &mut raw.frames[1];
-            (frame.payload, frame.check, frame.size) = (vec![1, 2, 3], None, Some(3));
-        }),
+        (
+            "page 4 does not decompress: it holds 511 bytes instead of 512",
+            |raw| {
+                let frame = &mut raw.frames[1];
+                frame.payload.pop();
+                *frame.size.as_mut().unwrap() -= 1;
+            },
+        ),
+        (
+            "page 4 does not decompress: it is too short for its check",
+            |raw| {
+                let frame = &mut raw.frames[1];
+                (frame.payload, frame.check, frame.size) = (vec![1, 2, 3], None, Some(3));
+            },
+        ),
         ("page 4 does not decompress: its payload is longer than", |raw| {
             let frame = &mut raw.frames[1];
             frame.payload.resize(5000, 0);
@@ -176,12 +256,22 @@ fn a_right_checksum_does_not_excuse_a_wrong_file() {
         }),
         ("page 0 has unknown flags", |raw| raw.end_marker[5] = 4),
         ("the file is cut off", |raw| raw.index = Some(Vec::new())),
-        ("it does not describe the frames", |raw| raw.index.as_mut().unwrap()[1].0 = 5),
-        ("it does not describe the frames", |raw| raw.index.as_mut().unwrap()[1].1 += 1),
-        ("it does not describe the frames", |raw| raw.index.as_mut().unwrap()[2].2 -= 1),
+        ("it does not describe the frames", |raw| {
+            raw.index.as_mut().unwrap()[1].0 = 5
+        }),
+        ("it does not describe the frames", |raw| {
+            raw.index.as_mut().unwrap()[1].1 += 1
+        }),
+        ("it does not describe the frames", |raw| {
+            raw.index.as_mut().unwrap()[2].2 -= 1
+        }),
         ("it does not describe the frames", |raw| raw.index_len = Some(9)),
-        ("it does not describe the frames", |raw| raw.terminator = vec![0x80, 0]),
-        ("it has a checksum of the state after, the header says", |raw| raw.post_apply = 1 << 63),
+        ("it does not describe the frames", |raw| {
+            raw.terminator = vec![0x80, 0]
+        }),
+        ("it has a checksum of the state after, the header says", |raw| {
+            raw.post_apply = 1 << 63
+        }),
         ("the file checksum is missing", |raw| raw.file_checksum = Some(1)),
     ];
     for (expected, change) in changes {
@@ -202,12 +292,20 @@ fn a_payload_is_exactly_one_page() {
             let mut raw = raw(codec);
             change(&mut raw.frames[0].payload);
             let check = if codec.has_check() { 8 } else { 0 };
-            raw.frames[0].size = raw.frames[0].size.map(|_| raw.frames[0].payload.len() as u32 + check);
+            raw.frames[0].size = raw.frames[0]
+                .size
+                .map(|_| raw.frames[0].payload.len() as u32 + check);
             decode(&raw.bytes()).is_err()
         };
         assert!(refused(|payload| payload.push(0)), "{codec}: one byte more");
-        assert!(refused(|payload| payload.extend_from_within(..)), "{codec}: twice");
-        assert!(refused(|payload| payload.truncate(payload.len() - 1)), "{codec}: one byte less");
+        assert!(
+            refused(|payload| payload.extend_from_within(..)),
+            "{codec}: twice"
+        );
+        assert!(
+            refused(|payload| payload.truncate(payload.len() - 1)),
+            "{codec}: one byte less"
+        );
         assert!(refused(Vec::clear), "{codec}: nothing");
     }
 }
@@ -230,21 +328,30 @@ fn kind(error: &Error) -> &'static str {
         Error::Payload { .. } => "payload",
         Error::PageCheck(_) => "page check",
         Error::FileChecksum { .. } => "file checksum",
-        Error::PageFlags { .. } | Error::PageOrder { .. } | Error::Index(_) | Error::Truncated(_) => "structure",
+        Error::PageFlags { .. } | Error::PageOrder { .. } | Error::Index(_) | Error::Truncated(_) => {
+            "structure"
+        }
         other => panic!("{other}"),
     }
 }
 
 fn same(one: &Segment, other: &Segment) -> bool {
     let content = |segment: &Segment| -> Vec<_> {
-        segment.pages.iter().map(|page| (page.pgno, page.data.clone())).collect()
+        segment
+            .pages
+            .iter()
+            .map(|page| (page.pgno, page.data.clone()))
+            .collect()
     };
     one.header == other.header && content(one) == content(other)
 }
 
 /// Sets a header field, whatever its width.
 fn set(raw: &mut Raw, field: &str, value: u64) {
-    let (_, range) = HEADER_FIELDS.into_iter().find(|(name, _)| *name == field).unwrap();
+    let (_, range) = HEADER_FIELDS
+        .into_iter()
+        .find(|(name, _)| *name == field)
+        .unwrap();
     let bytes = value.to_be_bytes();
     let width = range.len();
     raw.header[range].copy_from_slice(&bytes[8 - width..]);

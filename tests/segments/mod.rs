@@ -2,7 +2,9 @@
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
 
 pub mod content;
+pub mod history;
 pub mod raw;
+pub mod restoring;
 
 use walferry::ltx::{Codec, Compressor, Decoder, Encoder, Error, Event, Header, PageCrc, Pgno, Trailer};
 
