@@ -1,52 +1,293 @@
 //! Wakes whoever follows a database when its files are written.
+//!
+//! The two files are watched, not their directory: a directory may hold much else that is written, other databases
+//! for one. The system's notification comes when bytes are written, which is *before* they are committed, and none
+//! comes with the commit itself: whoever is woken may have to look more than once. A file that is mapped into memory,
+//! as -shm is, notifies nobody.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-/// Watches the files of one or more databases.
+use notify::event::{EventKind, ModifyKind};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+/// How often to wake where the system does not notify. Looking costs next to nothing: the wal-index is in memory.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Watches a database and its WAL.
 #[derive(Debug)]
 pub struct Watcher {
-    paths: Vec<PathBuf>,
+    database: PathBuf,
+    wal: PathBuf,
+    signals: Arc<Signals>,
+    /// `None` where the system has no notification, or no more to give away.
+    system: Option<RecommendedWatcher>,
+    listening: Listening,
 }
 
-/// What was written since the last look. Coalesced: any number of writes is one wake.
+/// What was written since the last wake, however often.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wake {
-    /// The WAL was written, created or deleted.
+    /// The WAL: a commit is under way.
     pub wal: bool,
-    /// The database file was written (a checkpoint) or replaced.
+    /// The database file: somebody copies frames back, or it was replaced.
     pub database: bool,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Listening {
+    /// The system notifies.
+    Notified,
+    /// It does not, for one of the files at least.
+    Polling,
+    Paused,
+}
+
+#[derive(Debug, Default)]
+struct Signals {
+    wal: AtomicBool,
+    database: AtomicBool,
+    /// One of the files was deleted or renamed, and the watch of it with it.
+    lost: AtomicBool,
+    wake: Notify,
+}
+
 impl Watcher {
-    /// Watches one database and its WAL (which need not exist yet).
-    pub fn new(database: &Path) -> Result<Self, Error> {
-        Ok(Self {
-            paths: vec![database.into()],
-        })
+    /// Watches the database at `database`, an absolute path without symbolic links, and the WAL at `wal`. Falls back
+    /// to polling where the system cannot notify.
+    pub fn new(database: &Path, wal: &Path) -> Self {
+        let signals = Arc::new(Signals::default());
+        let handler = handler(database.into(), wal.into(), Arc::clone(&signals));
+        let system = notify::recommended_watcher(handler)
+            .inspect_err(|error| tracing::warn!(%error, "no file notification: polling instead"))
+            .ok();
+        let listening = Listening::Paused;
+        let mut watcher = Self {
+            database: database.into(),
+            wal: wal.into(),
+            signals,
+            system,
+            listening,
+        };
+        watcher.resume();
+        watcher
     }
 
-    /// Waits for a write. Cancel-safe. While paused, only writes of the database file are reported.
+    /// Waits for a write. May be dropped while it waits without losing one. While paused, only for a write of the
+    /// database file.
     pub async fn wait(&mut self) -> Wake {
-        let _ = &self.paths;
-        std::future::pending().await
+        loop {
+            if self.signals.lost.swap(false, Ordering::AcqRel) {
+                self.pause();
+                self.resume();
+            }
+            let wake = self.signals.take();
+            if wake != Wake::default() {
+                return wake;
+            }
+            if self.listening != Listening::Polling {
+                self.signals.wake.notified().await;
+            } else if tokio::time::timeout(POLL, self.signals.wake.notified())
+                .await
+                .is_err()
+            {
+                self.signals.lost.store(true, Ordering::Release);
+                return Wake {
+                    wal: true,
+                    database: true,
+                };
+            }
+        }
     }
 
-    /// Stops listening to the WAL: while a database is busy anyway and read at an interval, its events only cost. Writes of
-    /// the database file are still reported: a RESTART or TRUNCATE checkpoint of the application may wait for the pin.
-    pub fn pause(&mut self) -> Result<(), Error> {
-        Ok(())
+    /// Stops listening to the WAL: while a database is written all the time and looked at regularly, its events only
+    /// cost, the writers too. Writes of the database file are still told: a RESTART or TRUNCATE checkpoint of the
+    /// application may be waiting for the pin.
+    pub fn pause(&mut self) {
+        if let Some(system) = &mut self.system {
+            // A file that is gone is not watched any more.
+            system.unwatch(&self.wal).ok();
+        }
+        self.listening = Listening::Paused;
     }
 
-    /// Listens again. What was written meanwhile is not reported: look once after this.
-    pub fn resume(&mut self) -> Result<(), Error> {
-        Ok(())
+    /// Listens again. What was written meanwhile is not told: look once after this.
+    pub fn resume(&mut self) {
+        let mut watch = |path: &PathBuf| {
+            let system = self.system.as_mut()?;
+            system.watch(path, RecursiveMode::NonRecursive).ok()
+        };
+        let both = [watch(&self.database), watch(&self.wal)];
+        self.listening = if both.iter().all(Option::is_some) {
+            Listening::Notified
+        } else {
+            Listening::Polling
+        };
     }
 }
 
-/// Why files cannot be watched.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot watch {path} for changes: {source}")]
-pub struct Error {
-    path: PathBuf,
-    source: notify::Error,
+impl Signals {
+    fn take(&self) -> Wake {
+        Wake {
+            wal: self.wal.swap(false, Ordering::AcqRel),
+            database: self.database.swap(false, Ordering::AcqRel),
+        }
+    }
+}
+
+/// What is done on the thread of the system's notification.
+fn handler(
+    database: PathBuf,
+    wal: PathBuf,
+    signals: Arc<Signals>,
+) -> impl FnMut(notify::Result<notify::Event>) + Send {
+    move |event| {
+        // An error, or a queue that ran over, may stand for anything.
+        let (is_database, is_wal) = match &event {
+            Ok(event) if !event.need_rescan() => {
+                let gone = matches!(
+                    event.kind,
+                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
+                );
+                if !gone && !matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_)) {
+                    return;
+                }
+                signals.lost.fetch_or(gone, Ordering::AcqRel);
+                (event.paths.contains(&database), event.paths.contains(&wal))
+            }
+            _ => (true, true),
+        };
+        signals.database.fetch_or(is_database, Ordering::AcqRel);
+        signals.wal.fetch_or(is_wal, Ordering::AcqRel);
+        signals.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+    use std::time::Instant;
+    use tokio::time::timeout;
+
+    const SOON: Duration = Duration::from_secs(5);
+    const QUIET: Duration = Duration::from_millis(600);
+    const WAL: Wake = Wake {
+        wal: true,
+        database: false,
+    };
+
+    struct Files {
+        _directory: tempfile::TempDir,
+        database: PathBuf,
+        wal: PathBuf,
+    }
+
+    fn files() -> Files {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().canonicalize().unwrap();
+        let (database, wal) = (root.join("a.db"), root.join("a.db-wal"));
+        File::create(&database).unwrap();
+        File::create(&wal).unwrap();
+        Files {
+            _directory: directory,
+            database,
+            wal,
+        }
+    }
+
+    fn write(path: &Path) {
+        OpenOptions::new()
+            .append(true)
+            .open(path)
+            .unwrap()
+            .write_all(b"frame")
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_write_wakes_and_says_which_file() {
+        let files = files();
+        let mut watcher = Watcher::new(&files.database, &files.wal);
+        write(&files.wal);
+        assert_eq!(timeout(SOON, watcher.wait()).await.unwrap(), WAL);
+        write(&files.database);
+        let wake = timeout(SOON, watcher.wait()).await.unwrap();
+        assert_eq!(
+            wake,
+            Wake {
+                wal: false,
+                database: true
+            }
+        );
+        // Neither reading a file nor writing to its neighbour is a reason.
+        File::open(&files.wal).unwrap();
+        File::create(files.wal.with_file_name("b.db-wal")).unwrap();
+        assert!(timeout(QUIET, watcher.wait()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn many_writes_are_few_wakes() {
+        let files = files();
+        let mut watcher = Watcher::new(&files.database, &files.wal);
+        for _ in 0..1000 {
+            write(&files.wal);
+        }
+        let (start, mut wakes) = (Instant::now(), 0);
+        while let Ok(wake) = timeout(QUIET, watcher.wait()).await {
+            assert_eq!(wake, WAL);
+            wakes += 1;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            assert!(start.elapsed() < SOON);
+        }
+        assert!((1..=20).contains(&wakes), "{wakes} wakes");
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_quiet_and_ends() {
+        let files = files();
+        let mut watcher = Watcher::new(&files.database, &files.wal);
+        watcher.pause();
+        write(&files.wal);
+        assert!(timeout(QUIET, watcher.wait()).await.is_err());
+        watcher.resume();
+        assert!(timeout(QUIET, watcher.wait()).await.is_err());
+        write(&files.wal);
+        assert_eq!(timeout(SOON, watcher.wait()).await.unwrap(), WAL);
+    }
+
+    #[tokio::test]
+    async fn a_wal_deleted_and_created_anew_is_watched_again() {
+        let files = files();
+        let mut watcher = Watcher::new(&files.database, &files.wal);
+        std::fs::remove_file(&files.wal).unwrap();
+        assert!(timeout(SOON, watcher.wait()).await.unwrap().wal);
+        File::create(&files.wal).unwrap();
+        // It is polled for until it is there, then quiet again.
+        let start = Instant::now();
+        while timeout(QUIET, watcher.wait()).await.is_ok() {
+            assert!(start.elapsed() < SOON);
+        }
+        write(&files.wal);
+        assert_eq!(timeout(SOON, watcher.wait()).await.unwrap(), WAL);
+    }
+
+    #[tokio::test]
+    async fn files_that_cannot_be_watched_are_polled() {
+        let files = files();
+        std::fs::remove_file(&files.wal).unwrap();
+        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let wake = timeout(SOON, watcher.wait()).await.unwrap();
+        assert_eq!(
+            wake,
+            Wake {
+                wal: true,
+                database: true
+            }
+        );
+    }
 }
