@@ -70,7 +70,7 @@ impl Engine {
         )?;
         let state = StateFolder::open(StateFolder::beside(source.path()))?;
         let sums = PageSums::open(&state.page_sums()).map_err(table)?;
-        let watcher = Watcher::new(source.path())?;
+        let watcher = Watcher::new(source.path(), &source.wal_path());
         let shipping = Shipping {
             options,
             state,
@@ -162,10 +162,10 @@ impl Engine {
             if waits_for_cut != self.listening_paused {
                 self.listening_paused = waits_for_cut;
                 if waits_for_cut {
-                    self.watcher.pause()?
+                    self.watcher.pause();
                 } else {
-                    self.watcher.resume()?
-                };
+                    self.watcher.resume();
+                }
                 continue;
             }
             tokio::select! {

@@ -14,9 +14,6 @@ pub enum Error {
     /// The database.
     #[error(transparent)]
     Database(#[from] sqlite::Error),
-    /// Changes of its files cannot be noticed.
-    #[error(transparent)]
-    Watch(#[from] crate::native::watch::Error),
     /// The destination.
     #[error(transparent)]
     Store(#[from] store::Error),
