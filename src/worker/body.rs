@@ -6,25 +6,33 @@ use worker::{ByteStream, Request};
 use super::failure::Failure;
 use super::gate::Permit;
 
+/// What is read of a body that nobody wants.
+const MAX_DRAINED: usize = 1 << 20;
+
 /// Its chunks as they arrive, which must add up to the declared length.
 #[derive(Debug)]
 pub(super) struct Body {
-    /// `None` if there is no body at all.
+    /// `None` if there is no body at all, or its end was reached.
     stream: Option<ByteStream>,
     size: u64,
     seen: u64,
-    /// Held as long as the body is.
-    permit: Permit,
+    permit: Option<Permit>,
 }
 
 impl Body {
-    pub(super) fn of(request: &mut Request, size: u64, permit: Permit) -> Self {
+    pub(super) fn of(request: &mut Request) -> Self {
         Self {
             stream: request.stream().ok(),
-            size,
+            size: 0,
             seen: 0,
-            permit,
+            permit: None,
         }
+    }
+
+    /// Says how long it will be, and what allows to hold some of it in memory.
+    pub(super) fn expect(&mut self, size: u64, permit: Permit) {
+        self.size = size;
+        self.permit = Some(permit);
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -33,7 +41,9 @@ impl Body {
 
     /// The next chunk; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, Failure> {
-        self.permit.renew();
+        if let Some(permit) = &self.permit {
+            permit.renew();
+        }
         let chunk = match &mut self.stream {
             Some(stream) => stream.next().await,
             None => None,
@@ -54,8 +64,27 @@ impl Body {
                     self.seen, self.size
                 ),
             )),
-            None if self.seen < self.size => Err(self.wrong_length()),
-            None => Ok(None),
+            None => {
+                self.stream = None;
+                if self.seen < self.size {
+                    Err(self.wrong_length())
+                } else {
+                    Ok(None)
+                }
+            }
+        }
+    }
+
+    /// Reads the rest of it, before a refusal: who still sends while the answer comes may see a broken connection
+    /// instead. Only a short rest of a body that was not expected.
+    pub(super) async fn drain(mut self) {
+        let expected = self.permit.is_some();
+        let mut rest = 0usize;
+        while (expected || rest < MAX_DRAINED)
+            && let Some(stream) = &mut self.stream
+            && let Some(Ok(chunk)) = stream.next().await
+        {
+            rest = rest.saturating_add(chunk.len());
         }
     }
 

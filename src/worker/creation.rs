@@ -16,7 +16,7 @@ use worker::{Data, Delay};
 use super::body::Body;
 use super::failure::Failure;
 use super::head::Head;
-use super::heads;
+use super::heads::{self, NoHead};
 use super::intake::{Intake, Proven};
 use super::pipe::Pipe;
 use super::r2::R2Store;
@@ -59,7 +59,7 @@ impl<'a> Creation<'a> {
     pub(super) async fn create(
         &self,
         start: Vec<u8>,
-        body: Body,
+        body: &mut Body,
         intake: Intake,
     ) -> Result<(bool, FileChecksum), Failure> {
         if body.size() <= SHORT {
@@ -71,18 +71,17 @@ impl<'a> Creation<'a> {
 
     /// After the creation: the segment stands if it overlaps no other. Else it is withdrawn.
     pub(super) async fn settle(&self, header: &Header) -> Result<Position, Failure> {
-        let seen = heads::read(self.store).await;
-        match &seen {
-            Ok(head) if self.stands(head) => Ok(Head::at(self.id, header).position),
-            Err(failure) if failure.is_passing() => Err(seen.err().unwrap_or_else(contended)),
-            _ => Err(self.withdraw().await),
+        match heads::read(self.store).await {
+            Ok(head) if self.stands(&head) => Ok(Head::at(self.id, header).position),
+            Ok(_) | Err(NoHead::Forked(..) | NoHead::Changed) => Err(self.withdraw().await),
+            Err(NoHead::Unseen(failure)) => Err(failure),
         }
     }
 
     async fn short(
         &self,
         mut bytes: Vec<u8>,
-        mut body: Body,
+        body: &mut Body,
         mut intake: Intake,
     ) -> Result<(bool, FileChecksum), Failure> {
         while let Some(chunk) = body.next().await? {
@@ -101,7 +100,7 @@ impl<'a> Creation<'a> {
     async fn long(
         &self,
         start: Vec<u8>,
-        body: Body,
+        body: &mut Body,
         intake: Intake,
     ) -> Result<(bool, FileChecksum), Failure> {
         let header = intake.header().cloned().ok_or_else(contended)?;
@@ -131,7 +130,7 @@ impl<'a> Creation<'a> {
         &self,
         pipe: &Pipe,
         mut held: Vec<u8>,
-        mut body: Body,
+        body: &mut Body,
         mut intake: Intake,
     ) -> Result<Proven, Failure> {
         loop {

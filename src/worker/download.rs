@@ -24,7 +24,7 @@ pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Re
         .get("Range")?
         .map(|header| Wanted::parse(&header))
         .transpose()?;
-    let object = match store.get(id, wanted.map(Wanted::for_r2)).await {
+    let object = match store.get(id, wanted).await {
         Err(store::Error::OutOfRange(_)) => None,
         found => Some(found?.ok_or_else(|| missing(store, id))?),
     };

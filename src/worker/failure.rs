@@ -56,11 +56,6 @@ impl Failure {
         Self::new(503, code, message).with_header("Retry-After", "1")
     }
 
-    /// Whether it says nothing about the replica, only that it could not be seen.
-    pub(super) fn is_passing(&self) -> bool {
-        self.status == 503
-    }
-
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -12,6 +12,7 @@ use super::listing::MAX_PAGE;
 use super::r2::{Entry, R2Store, key_before};
 use super::route::Db;
 use crate::replica::{Level, SegmentId};
+use crate::store;
 
 /// Pages of one request: below the 50 requests that the free plan allows. The next request goes on from there.
 const MAX_PAGES: usize = 40;
@@ -38,11 +39,15 @@ struct Tally {
     bytes: u64,
 }
 
-/// Why a reading has no result.
-enum Broken {
+/// Why there is no head.
+#[derive(Debug)]
+pub(super) enum NoHead {
+    /// Two segments of level 0 overlap: two writers at once. One of them may be about to withdraw.
+    Forked(SegmentId, SegmentId),
     /// The remembered segment is not there: the replica was changed behind our back.
-    Stale,
-    Failed(Failure),
+    Changed,
+    /// R2 could not be asked, or not to the end.
+    Unseen(Failure),
 }
 
 /// The head as it was when this isolate last looked; nothing to rely on.
@@ -56,27 +61,15 @@ pub(super) fn forget(db: &Db) {
 }
 
 /// The head as R2 has it now.
-pub(super) async fn read(store: &R2Store) -> Result<Head, Failure> {
+pub(super) async fn read(store: &R2Store) -> Result<Head, NoHead> {
     let known = KNOWN.with_borrow(|known| known.get(store.db()).map(|known| known.level_0));
-    let result = match walk(store, known.unwrap_or_default()).await {
-        Err(Broken::Stale) => walk(store, Tally::default()).await,
+    match walk(store, known.unwrap_or_default()).await {
+        Err(NoHead::Changed) => walk(store, Tally::default()).await,
         result => result,
-    };
-    match result {
-        Ok(head) => Ok(head),
-        Err(broken) => {
-            let failure = match broken {
-                Broken::Failed(failure) => failure,
-                Broken::Stale => {
-                    Failure::passing("replica_changing", "The replica is being changed; try again.")
-                }
-            };
-            Err(failure)
-        }
     }
 }
 
-async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, Broken> {
+async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, NoHead> {
     let mut expected = level_0.last;
     let mut others = Tally::default();
     let mut tip: Option<Entry> = None;
@@ -85,12 +78,12 @@ async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, Broken> {
         let page = store
             .page(None, start.as_deref(), MAX_PAGE)
             .await
-            .map_err(|error| Broken::Failed(error.into()))?;
+            .map_err(NoHead::unseen)?;
         for entry in page.entries {
             match expected.take() {
-                Some(last) if last != entry.id => return Err(Broken::Stale),
+                Some(last) if last != entry.id => return Err(NoHead::Changed),
                 Some(_) => {}
-                None if entry.id.level == Level::RAW => level_0.add_next(&entry).map_err(Broken::Failed)?,
+                None if entry.id.level == Level::RAW => level_0.add_next(&entry)?,
                 None => others.add(&entry),
             }
             if tip.as_ref().is_none_or(|tip| reaches_further(&entry, tip)) {
@@ -110,20 +103,17 @@ async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, Broken> {
         );
     }
     if expected.is_some() {
-        return Err(Broken::Stale);
+        return Err(NoHead::Changed);
     }
     if start.is_some() {
         let message =
             "The replica has so many segments that finding its head takes several requests; try again.";
-        return Err(Broken::Failed(Failure::passing("replica_large", message)));
+        return Err(NoHead::Unseen(Failure::passing("replica_large", message)));
     }
     let mut head = match tip {
         None => Head::EMPTY,
         Some(tip) => {
-            let header = store
-                .header(&tip)
-                .await
-                .map_err(|error| Broken::Failed(error.into()))?;
+            let header = store.header(&tip).await.map_err(NoHead::unseen)?;
             Head::at(tip.id, &header)
         }
     };
@@ -160,18 +150,35 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(entry.info().size);
     }
 
-    /// Adds the next segment of level 0. Two that overlap are two histories: nobody here can tell which is right.
-    fn add_next(&mut self, entry: &Entry) -> Result<(), Failure> {
+    /// Adds the next segment of level 0. If two overlap, nobody here can tell which is right.
+    fn add_next(&mut self, entry: &Entry) -> Result<(), NoHead> {
         if let Some(last) = self.last.filter(|last| entry.id.min <= last.max) {
-            let message = format!(
-                "The replica has two histories: segments {last} and {} overlap, left by two writers at once. \
-                 Delete the one that is wrong from the bucket.",
-                entry.id
-            );
-            return Err(Failure::new(409, "replica_forked", message));
+            return Err(NoHead::Forked(last, entry.id));
         }
         self.add(entry);
         self.last = Some(entry.id);
         Ok(())
+    }
+}
+
+impl NoHead {
+    fn unseen(error: store::Error) -> Self {
+        Self::Unseen(error.into())
+    }
+}
+
+impl From<NoHead> for Failure {
+    fn from(no_head: NoHead) -> Self {
+        match no_head {
+            NoHead::Unseen(failure) => failure,
+            NoHead::Changed => Self::passing("replica_changing", "The replica is being changed; try again."),
+            NoHead::Forked(one, other) => Self::passing(
+                "replica_forked",
+                format!(
+                    "The replica has two histories: segments {one} and {other} overlap, left by two writers at \
+                     once. If this lasts, delete the one that is wrong from the bucket."
+                ),
+            ),
+        }
     }
 }

@@ -39,6 +39,7 @@ mod upload;
 use worker::{Context, Env, Method, Request, Response, event};
 
 use auth::Scope;
+use body::Body;
 use failure::Failure;
 use origins::Origins;
 use r2::R2Store;
@@ -48,38 +49,40 @@ use route::Route;
 const BUCKET: &str = "BUCKET";
 
 #[event(fetch)]
-async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
+async fn fetch(mut request: Request, env: Env, _: Context) -> worker::Result<Response> {
     let origins = Origins::of(&request, &env);
     let answer = if request.method() == Method::Options {
         origins.preflight(&request)
     } else {
-        serve(request, &env).await
+        let mut body = Body::of(&mut request);
+        let answer = serve(&request, &mut body, &env).await;
+        if answer.is_err() {
+            body.drain().await;
+        }
+        answer
     };
-    let mut response = match answer {
-        Ok(response) => response,
-        Err(failure) => failure.into_response()?,
-    };
+    let mut response = answer.or_else(Failure::into_response)?;
     origins.allow(&mut response)?;
     Ok(response)
 }
 
-async fn serve(request: Request, env: &Env) -> Result<Response, Failure> {
+async fn serve(request: &Request, body: &mut Body, env: &Env) -> Result<Response, Failure> {
     let route = Route::of(&request.path())?;
-    route.check_method(&request)?;
+    route.check_method(request)?;
     let scope = if request.method() == Method::Put {
         Scope::Write
     } else {
         Scope::Read
     };
-    auth::authorize(&request, env, scope)?;
+    auth::authorize(request, env, scope)?;
     let bucket = env.bucket(BUCKET).map_err(|_| no_bucket())?;
     let store = |db| R2Store::new(bucket.clone(), db);
     match route {
-        Route::Head(db) => queries::head(&request, &store(db)).await,
-        Route::List(db) => queries::list(&request, &store(db)).await,
-        Route::Plan(db) => queries::plan(&request, &store(db)).await,
-        Route::Segment(db, id) if scope == Scope::Write => upload::put(request, &store(db), id).await,
-        Route::Segment(db, id) => download::get(&request, &store(db), id).await,
+        Route::Head(db) => queries::head(request, &store(db)).await,
+        Route::List(db) => queries::list(request, &store(db)).await,
+        Route::Plan(db) => queries::plan(request, &store(db)).await,
+        Route::Segment(db, id) if scope == Scope::Write => upload::put(request, body, &store(db), id).await,
+        Route::Segment(db, id) => download::get(request, &store(db), id).await,
         #[cfg(feature = "fault-points")]
         Route::Fault(fault) => fault_points::run(fault, bucket).await,
     }

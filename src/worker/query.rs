@@ -33,7 +33,7 @@ impl Query {
             if pairs.iter().any(|(given, _)| *given == name) {
                 return Err(Failure::bad_request(
                     "repeated_parameter",
-                    format!("{name} is given twice."),
+                    format!("The parameter {name} is given twice."),
                 ));
             }
             pairs.push((name.into_owned(), value.into_owned()));
@@ -49,9 +49,9 @@ impl Query {
 
     pub(super) fn txid(&self, name: &str) -> Result<Option<Txid>, Failure> {
         let parse = |value: &str| {
-            value
-                .parse()
-                .map_err(|why| Failure::bad_request("invalid_txid", format!("{name} is no TXID: {why}.")))
+            value.parse().map_err(|why| {
+                Failure::bad_request("invalid_txid", format!("The parameter {name} is no TXID: {why}."))
+            })
         };
         self.text(name).map(parse).transpose()
     }
@@ -69,7 +69,7 @@ impl Query {
                 .filter(|number| digits && range.contains(number))
                 .ok_or_else(|| {
                     let message = format!(
-                        "{name} must be a number from {} to {}.",
+                        "The parameter {name} must be a number from {} to {}.",
                         range.start(),
                         range.end()
                     );
@@ -84,7 +84,7 @@ impl Query {
         let parse = |value: &str| {
             parse_time(value).ok_or_else(|| {
                 let message = format!(
-                    "{name} must be a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970; \
+                    "The parameter {name} must be a time such as 2026-01-31T12:00:00Z, or milliseconds since 1970; \
                      in a URL, the + of an offset is written %2B."
                 );
                 Failure::bad_request("invalid_timestamp", message)

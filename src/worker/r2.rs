@@ -8,6 +8,7 @@ use worker::{Bucket, Conditional, Data, Include, Object};
 
 use super::listing::Listing;
 use super::query::parse_time;
+use super::range::Wanted;
 use super::route::Db;
 use crate::ltx::{Header, Timestamp, Txid};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
@@ -17,8 +18,6 @@ use crate::store::{Body, Error, Result, Store};
 const HEADER: &str = "ltx-header";
 /// What Litestream leaves with the objects that it creates: the time, in RFC 3339.
 const LITESTREAM_TIME: &str = "litestream-timestamp";
-/// R2's code for a range that starts beyond an object's end.
-const RANGE_NOT_SATISFIABLE: &str = "(10039)";
 
 /// The objects below `<db>/`, arranged as Litestream arranges a bucket.
 #[derive(Debug)]
@@ -124,19 +123,24 @@ impl R2Store {
     }
 
     /// Opens an object for reading. A range that starts beyond its end is [`Error::OutOfRange`].
-    pub(super) async fn get(&self, id: SegmentId, range: Option<worker::Range>) -> Result<Option<Object>> {
+    pub(super) async fn get(&self, id: SegmentId, wanted: Option<Wanted>) -> Result<Option<Object>> {
         let key = self.key(id);
         let mut get = self.bucket.get(&key);
-        if let Some(range) = range {
-            get = get.range(range);
+        if let Some(wanted) = wanted {
+            get = get.range(wanted.for_r2());
         }
-        get.execute().await.map_err(|error| {
-            if error.to_string().contains(RANGE_NOT_SATISFIABLE) {
-                Error::OutOfRange(format!("segment {id}"))
-            } else {
-                unavailable("read", &key, &error)
+        let error = match get.execute().await {
+            Ok(object) => return Ok(object),
+            Err(error) => error,
+        };
+        // R2 says so by error 10039, and its local simulation breaks down: look for ourselves.
+        let size = self.head(id).await?.map(|object| object.size());
+        match (wanted, size) {
+            (Some(wanted), Some(size)) if wanted.within(size).is_none() => {
+                Err(Error::OutOfRange(format!("segment {id}")))
             }
-        })
+            _ => Err(unavailable("read", &key, &error)),
+        }
     }
 
     /// The header of a listed segment: from its metadata, or for an object that others created, from itself.
@@ -233,11 +237,7 @@ impl Store for R2Store {
     }
 
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let length = range.end.saturating_sub(range.start);
-        let wanted = worker::Range::OffsetWithLength {
-            offset: range.start,
-            length,
-        };
+        let wanted = Wanted::Between(range.start, range.end.saturating_sub(1));
         let object = self.get(id, Some(wanted)).await?;
         let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
         // R2 shortens a range that ends beyond the end.

@@ -25,11 +25,15 @@ struct Accepted {
 }
 
 /// `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`
-pub(super) async fn put(mut request: Request, store: &R2Store, id: SegmentId) -> Result<Response, Failure> {
+pub(super) async fn put(
+    request: &Request,
+    body: &mut Body,
+    store: &R2Store,
+    id: SegmentId,
+) -> Result<Response, Failure> {
     check_level(id)?;
-    let size = declared_size(&request)?;
-    let permit = gate::enter(Creation::memory(size))?;
-    let mut body = Body::of(&mut request, size, permit);
+    let size = declared_size(request)?;
+    body.expect(size, gate::enter(Creation::memory(size))?);
     let mut intake = Intake::new(id);
     let mut start = Vec::new();
     let header = loop {
@@ -60,8 +64,9 @@ pub(super) async fn put(mut request: Request, store: &R2Store, id: SegmentId) ->
         accepted(201, creation.settle(&header).await?)
     } else {
         // Another request created it since the head was read: the same segment, sent twice at once?
-        confirm_same(store, id, size, checksum, head.position).await?;
-        accepted(200, heads::read(store).await?.position)
+        let position = heads::read(store).await?.position;
+        confirm_same(store, id, size, checksum, position).await?;
+        accepted(200, position)
     }
 }
 
