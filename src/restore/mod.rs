@@ -20,7 +20,7 @@ pub use error::Error;
 use futures_util::stream::{self, StreamExt};
 
 use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
-use crate::replica::{Level, PageMap, PageMapBuilder, Plan, PlanError, Position, SegmentInfo, Target, plan};
+use crate::replica::{PageMap, PageMapBuilder, Plan, PlanError, Position, SegmentInfo, Target, plan};
 use crate::store::Store;
 use opened::Opened;
 
@@ -33,14 +33,8 @@ const PARALLEL: usize = 8;
 const READ: u64 = 1024 * 1024;
 
 /// Everything there is in a replica beyond `after`, at every level.
-///
-/// One level after the other, from the lowest: what is compacted and deleted meanwhile is seen above.
 pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>> {
-    let mut all = Vec::new();
-    for level in Level::all() {
-        all.append(&mut store.list(level, after).await?);
-    }
-    Ok(all)
+    Ok(store.list_all(after).await?)
 }
 
 /// A restore that is ready to fetch pages.

@@ -83,6 +83,8 @@ async fn listings(store: &dyn Store, made: &[(SegmentId, Bytes, Trailer)]) {
         .collect();
     let found: Vec<(SegmentId, u64)> = all.iter().map(|info| (info.id, info.size)).collect();
     assert_eq!(found, expected, "a listing is complete and ascending");
+    let everywhere = store.list_all(Txid::ZERO).await.expect("list all levels");
+    assert_eq!(everywhere, all, "there is nothing at other levels");
     let time = |info: &SegmentInfo| {
         info.timestamp
             .is_none_or(|time| time.0 == 1_700_000_000_000 + info.id.max.0 as i64 * 1000)

@@ -32,6 +32,17 @@ pub trait Store {
     /// What is not named like a segment is passed over.
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>>;
 
+    /// The same of every level; stores that can do it in one request do so.
+    ///
+    /// One level after the other, from the lowest: what is compacted and deleted meanwhile is seen above.
+    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        let mut all = Vec::new();
+        for level in Level::all() {
+            all.append(&mut self.list(level, after).await?);
+        }
+        Ok(all)
+    }
+
     /// What there is under a name.
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>>;
 

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     pub(super) command: Command,
 
     /// What to tell on stderr
-    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info, env = "LOG_LEVEL", hide_env = true)]
+    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
     pub(super) log_level: LogLevel,
 }
 

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
+
 use crate::native::{replicate, restore, sqlite, store as destinations};
 use crate::replica::PlanError;
 use crate::{restore as core, store};
@@ -12,11 +14,11 @@ Exit codes:
   0  done
   1  something unexpected, a fault of the disk for instance
   2  the command line or a URL is wrong
-  3  the database or the wanted state: missing, not SQLite, not in WAL mode, no such transaction or time
+  3  the database or the wanted state: missing, not SQLite, not in WAL mode, no such time
   4  the destination cannot be reached or does not answer as it should
   5  the destination denies access
   6  someone else writes to the replica, or replicates the database
-  7  the replica is empty, incomplete or damaged: what was asked for cannot be restored from it
+  7  the replica is empty, incomplete or damaged
   8  refused to overwrite an existing file
   130, 143  broken off by Ctrl-C, SIGTERM";
 
@@ -87,7 +89,11 @@ impl Failure {
 
     /// What the argument parser says, without its prefix.
     pub(super) fn usage(error: &clap::Error) -> Self {
-        let text = error.render().to_string();
+        let mut text = error.render().to_string();
+        // The help stands for a sentence where there was no command at all.
+        if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+            text.insert_str(0, "say what to do\n\n");
+        }
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         Self::new(Class::Usage, text.trim_end())
     }

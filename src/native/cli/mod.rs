@@ -29,7 +29,9 @@ pub fn main() -> ExitCode {
     let result = match parse(arguments) {
         Ok(arguments) => run(arguments),
         // Help and version are errors to clap, and no failures.
-        Err(error) if !error.use_stderr() => output::text(&error.render().to_string()),
+        Err(error) if !error.use_stderr() => {
+            output::text(&format!("{}\n", error.render().to_string().trim_end()))
+        }
         Err(error) => Err(Failure::usage(&error)),
     };
     match result {

@@ -79,6 +79,10 @@ impl Store for Patient {
         self.again(async || self.inner.list(level, after).await).await
     }
 
+    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        self.again(async || self.inner.list_all(after).await).await
+    }
+
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         self.again(async || self.inner.stat(id).await).await
     }

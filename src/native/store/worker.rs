@@ -1,6 +1,7 @@
 //! A replica at a Worker, over HTTP.
 
 use std::ops::Range;
+use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,10 +13,12 @@ use tokio::time::timeout;
 
 use super::http::{Http, SILENCE};
 use super::upload;
-use crate::ltx::Txid;
+use crate::ltx::{Timestamp, Txid};
 use crate::replica::{Level, SegmentId, SegmentInfo};
 use crate::store::{Body, Error, Result, Store};
 
+/// A segment's time, in Unix milliseconds.
+const TIMESTAMP: &str = "Walferry-Timestamp";
 /// A page of a listing is not longer than this.
 const MAX_LISTING: usize = 16 * 1024 * 1024;
 /// After the last byte of an upload the Worker checks and stores it.
@@ -42,10 +45,21 @@ impl WorkerStore {
         Http::new(database, token).map(|http| Self { http })
     }
 
-    /// One page of a listing.
-    async fn page(&self, level: Level, after: Txid, cursor: Option<&str>) -> Result<Listing> {
-        let (level, after) = (level.to_string(), after.to_string());
-        let mut query = vec![("level", level.as_str()), ("after", after.as_str())];
+    /// The segments of a level or of all, as often as there are pages.
+    async fn listing(&self, level: Option<Level>, after: Txid) -> Result<Vec<SegmentInfo>> {
+        let mut listing = self.page(level, after, None).await?;
+        let mut segments = listing.segments;
+        while let Some(cursor) = listing.next {
+            listing = self.page(level, after, Some(&cursor)).await?;
+            segments.append(&mut listing.segments);
+        }
+        Ok(segments)
+    }
+
+    async fn page(&self, level: Option<Level>, after: Txid, cursor: Option<&str>) -> Result<Listing> {
+        let (level, after) = (level.map(|level| level.to_string()), after.to_string());
+        let mut query = vec![("after", after.as_str())];
+        query.extend(level.as_deref().map(|level| ("level", level)));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let request = self.http.request(Method::GET, "/ltx", &query);
         let mut response = self.http.send(request, "the listing").await?;
@@ -63,13 +77,11 @@ impl WorkerStore {
 #[async_trait(?Send)]
 impl Store for WorkerStore {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let mut listing = self.page(level, after, None).await?;
-        let mut segments = listing.segments;
-        while let Some(cursor) = listing.next {
-            listing = self.page(level, after, Some(&cursor)).await?;
-            segments.append(&mut listing.segments);
-        }
-        Ok(segments)
+        self.listing(Some(level), after).await
+    }
+
+    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        self.listing(None, after).await
     }
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
@@ -85,7 +97,7 @@ impl Store for WorkerStore {
         Ok(Some(SegmentInfo {
             id,
             size,
-            timestamp: None,
+            timestamp: number(response.headers().get(TIMESTAMP)).map(Timestamp),
         }))
     }
 
@@ -168,6 +180,6 @@ fn served_range(response: &Response) -> Option<Range<u64>> {
     }
 }
 
-fn number(value: Option<&HeaderValue>) -> Option<u64> {
+fn number<T: FromStr>(value: Option<&HeaderValue>) -> Option<T> {
     value?.to_str().ok()?.parse().ok()
 }
