@@ -5,11 +5,15 @@ mod segments;
 
 use std::path::{Path, PathBuf};
 
+use segments::history::create;
+use segments::restoring::{refresh, restore};
 use segments::{decode, encode_packed};
 use walferry::ltx::index::{Tail, locate};
 use walferry::ltx::{
     Codec, Decompressor, FileChecksum, Header, PageCrc, PageSize, Pgno, Timestamp, Txid, decode_frame,
 };
+use walferry::replica::{Level, SegmentId, Target};
+use walferry::store::MemoryStore;
 
 /// One page of 512 × 0x81 in a legacy LZ4 frame, by superfly/ltx 0.5.0; its rolling checksum is arbitrary.
 const FRAME: &str = "\
@@ -137,6 +141,40 @@ fn litestreams_files_are_read_and_written_anew() {
                 );
                 assert_eq!(crc, PageCrc::of(page.pgno, &page.data));
             }
+        }
+    }
+}
+
+/// Segments without any promise, levels that overlap: the database is the one that Litestream itself restores.
+#[test]
+fn litestreams_folders_are_restored() {
+    for folder in folders() {
+        let store = MemoryStore::default();
+        for path in files(&folder) {
+            let level = path.parent().and_then(Path::file_name).unwrap().to_str().unwrap();
+            let level = Level::new(level.parse().unwrap()).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            let id = SegmentId::from_file_name(level, name).unwrap();
+            create(&store, id, &std::fs::read(&path).unwrap().into());
+        }
+        let (state, position) = restore(&store, Target::Latest).unwrap();
+        let database = state.concat();
+        let crc = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&database);
+        let expected = std::fs::read_to_string(folder.join("expected")).unwrap();
+        assert_eq!(
+            format!("{} {crc:08x}", database.len()),
+            expected.trim(),
+            "{folder:?}"
+        );
+
+        // From each state on the way to the last, which is there at level 0.
+        for txid in (1..position.txid.0).map(Txid) {
+            let (earlier, at) = restore(&store, Target::Txid(txid)).unwrap();
+            let refreshed = refresh(&store, Target::Latest, (&earlier, at)).unwrap();
+            assert!(
+                refreshed == Some((state.clone(), position)),
+                "{folder:?} from {txid}"
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use segments::content::Fill;
 use segments::raw::{Frame, HEADER_FIELDS, Raw};
 use segments::{Segment, decode, encode};
+use walferry::ltx::index::{Tail, locate};
 use walferry::ltx::{Codec, DbSum, Error, Header, PageSize, Pgno, Sums, Timestamp, Txid};
 
 const SIZE: usize = 512;
@@ -280,6 +281,42 @@ fn a_right_checksum_does_not_excuse_a_wrong_file() {
         decode(&raw.bytes()).unwrap();
         change(&mut raw);
         let message = decode(&raw.bytes()).expect_err(expected).to_string();
+        assert!(message.contains(expected), "{message:?} instead of {expected:?}");
+    }
+}
+
+/// What an index promises is checked before anything is fetched by it.
+#[test]
+fn an_index_is_held_against_the_header() {
+    let long = |raw: &mut Raw| raw.frames[1].payload.resize(5000, 0);
+    let changes: [(&str, fn(&mut Raw)); 6] = [
+        ("a frame is longer than a page can need", long),
+        ("page 9 is out of place: it is beyond the end", |raw| {
+            set(raw, "commit", 8)
+        }),
+        ("page 2 is out of place: a snapshot must hold every page", |raw| {
+            set(raw, "min TXID", 1);
+            set(raw, "sum before", 0);
+        }),
+        ("page 2097153 is out of place: the lock page", |raw| {
+            set(raw, "commit", 3_000_000);
+            raw.frames[2].pgno = 2_097_153;
+        }),
+        ("its pages do not ascend", |raw| raw.frames.swap(0, 1)),
+        ("it has a checksum of the state after", |raw| {
+            raw.post_apply = 1 << 63
+        }),
+    ];
+    for (expected, change) in changes {
+        let mut raw = raw(Codec::Stored);
+        change(&mut raw);
+        let bytes = raw.bytes();
+        let header = Header::parse(&raw.header).unwrap();
+        let checked = locate(&bytes, bytes.len() as u64).and_then(|tail| match tail {
+            Tail::Index(index) => index.check(&header),
+            Tail::Need(_) => panic!("the tail is the whole file"),
+        });
+        let message = checked.expect_err(expected).to_string();
         assert!(message.contains(expected), "{message:?} instead of {expected:?}");
     }
 }
