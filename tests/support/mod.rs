@@ -12,7 +12,11 @@ pub struct Process(pub Child);
 
 impl Process {
     pub fn start(command: &mut Command) -> Self {
-        Self(command.spawn().unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")))
+        Self(
+            command
+                .spawn()
+                .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}")),
+        )
     }
 
     pub fn kill(mut self) {
@@ -53,7 +57,9 @@ pub fn project() -> &'static Path {
 /// A call of the Python application; see `app.py`.
 pub fn app(arguments: &[&str]) -> Command {
     let mut command = Command::new("python3");
-    command.arg(project().join("tests/support/app.py")).args(arguments);
+    command
+        .arg(project().join("tests/support/app.py"))
+        .args(arguments);
     command
 }
 
@@ -70,7 +76,11 @@ pub fn walferry() -> Command {
 /// `walferry replicate` in the background, its messages on the test's output.
 pub fn replicate(database: &Path, destination: &Destination, extra: &[&str]) -> Process {
     let mut command = walferry();
-    command.arg("replicate").args(extra).arg(database).arg(destination.url());
+    command
+        .arg("replicate")
+        .args(extra)
+        .arg(database)
+        .arg(destination.url());
     destination.authorize(&mut command);
     Process::start(&mut command)
 }
@@ -78,20 +88,36 @@ pub fn replicate(database: &Path, destination: &Destination, extra: &[&str]) -> 
 /// Restores to `out` and returns what walferry printed.
 pub fn restore(destination: &Destination, out: &Path, extra: &[&str]) -> Output {
     let mut command = walferry();
-    command.arg("restore").args(extra).arg("-o").arg(out).arg(destination.url());
+    command
+        .arg("restore")
+        .args(extra)
+        .arg("-o")
+        .arg(out)
+        .arg(destination.url());
     destination.authorize(&mut command);
     command.output().expect("restore")
 }
 
 pub fn restore_ok(destination: &Destination, out: &Path) {
     let output = restore(destination, out, &[]);
-    assert!(output.status.success(), "restore: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "restore: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Panics at the first page that differs.
 pub fn assert_same_file(source: &Path, restored: &Path, page_size: usize) {
-    let (source, restored) = (fs::read(source).expect("source"), fs::read(restored).expect("restored"));
-    for (number, (a, b)) in source.chunks(page_size).zip(restored.chunks(page_size)).enumerate() {
+    let (source, restored) = (
+        fs::read(source).expect("source"),
+        fs::read(restored).expect("restored"),
+    );
+    for (number, (a, b)) in source
+        .chunks(page_size)
+        .zip(restored.chunks(page_size))
+        .enumerate()
+    {
         assert!(a == b, "page {} differs", number + 1);
     }
     assert_eq!(source.len(), restored.len(), "the lengths differ");
@@ -149,14 +175,26 @@ impl Worker {
         let mut process = Process::start(&mut command);
         let mut line = String::new();
         let stdout = process.0.stdout.take().expect("stdout");
-        BufReader::new(stdout).read_line(&mut line).expect("the Worker prints a line of JSON when it answers");
-        let answer: serde_json::Value =
-            serde_json::from_str(&line).unwrap_or_else(|error| panic!("not JSON: {line:?}: {error}; is it built?"));
-        let url = answer["url"].as_str().expect("url").trim_end_matches('/').to_owned();
-        Self { _process: process, url }
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("the Worker prints a line of JSON when it answers");
+        let answer: serde_json::Value = serde_json::from_str(&line)
+            .unwrap_or_else(|error| panic!("not JSON: {line:?}: {error}; is it built?"));
+        let url = answer["url"]
+            .as_str()
+            .expect("url")
+            .trim_end_matches('/')
+            .to_owned();
+        Self {
+            _process: process,
+            url,
+        }
     }
 
     pub fn database(&self, name: &str) -> Destination {
-        Destination::Worker { url: format!("{}/v1/{name}", self.url), token: Self::WRITE_TOKEN.to_owned() }
+        Destination::Worker {
+            url: format!("{}/v1/{name}", self.url),
+            token: Self::WRITE_TOKEN.to_owned(),
+        }
     }
 }

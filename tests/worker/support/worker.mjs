@@ -50,7 +50,7 @@ function client(url) {
   };
 }
 
-/** A PUT whose headers and body are sent as they are, however wrong: `null` among the chunks hangs up. */
+/** A PUT whose headers and body are sent as they are, however wrong. Among the chunks, `null` hangs up, a promise waits. */
 function raw(url, path, headers, chunks) {
   return new Promise((resolve) => {
     const request = httpRequest(`${url}${path}`, { method: 'PUT', headers, agent: false });
@@ -61,8 +61,9 @@ function raw(url, path, headers, chunks) {
       response.on('error', (error) => resolve({ error }));
     });
     (async () => {
-      for (const chunk of chunks) {
-        if (chunk === null) return request.socket.destroy();
+      for await (const chunk of chunks) {
+        if (chunk === null) return request.destroy();
+        if (chunk === undefined) continue;
         await new Promise((sent) => request.write(chunk, sent));
         await new Promise((later) => setTimeout(later, 20));
       }

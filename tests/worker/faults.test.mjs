@@ -1,0 +1,200 @@
+// Faults: a panic, a bucket that others write to, uploads that hang, a restart. On a build whose faults can be asked for.
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { inRoot } from '../../scripts/lib/root.mjs';
+import { Database, START } from './support/database.mjs';
+import { hex16 } from './support/ltx.mjs';
+import { code, worker } from './support/worker.mjs';
+
+const { put, get, json, objects, raw, send } = await worker({ from: 'worker-faults' });
+const plant = (key, bytes) => json('POST', `/v1/-/plant/${key}`, { body: bytes });
+const uproot = (key) => json('POST', `/v1/-/uproot/${key}`);
+const authorization = { Authorization: 'Bearer the-write-token' };
+
+test('after a panic the next request is served, and nothing is lost', async () => {
+  const database = new Database();
+  for (let round = 0; round < 3; round++) {
+    assert.equal((await put('panic', database.next())).status, 201);
+    const died = await json('POST', '/v1/-/panic');
+    assert.equal(died.status, 503, JSON.stringify(died.body));
+    code(died);
+    const head = await get('/v1/panic');
+    assert.equal(head.status, 200, JSON.stringify(head.body));
+    assert.deepEqual(head.body.position, database.position);
+  }
+});
+
+test('requests beside a panic are answered, one way or the other', async () => {
+  const writers = Array.from({ length: 10 }, async (_, index) => {
+    const database = new Database();
+    for (let count = 0; count < 10; count++) {
+      const segment = database.next();
+      for (let attempt = 0; ; attempt++) {
+        assert(attempt < 30);
+        const { status, body } = await put(`beside-${index}`, segment);
+        if (status === 201 || status === 200) break;
+        assert.equal(status, 503, JSON.stringify(body));
+        await new Promise((later) => setTimeout(later, 20));
+      }
+    }
+    return [`/v1/beside-${index}`, database.position];
+  });
+  for (let count = 0; count < 4; count++) {
+    await new Promise((later) => setTimeout(later, 60));
+    assert.equal((await send('POST', '/v1/-/panic')).status, 503);
+  }
+  for (const [path, position] of await Promise.all(writers)) assert.deepEqual((await get(path)).body.position, position);
+});
+
+test('the Worker that is deployed has no such faults', async () => {
+  const wasm = readFileSync(inRoot('build', 'worker', 'index_bg.wasm'));
+  const faulty = readFileSync(inRoot('build', 'worker-faults', 'index_bg.wasm'));
+  for (const trace of ['a panic was asked for', 'conformance', 'There is no such fault']) {
+    assert(faulty.includes(trace), `the test looks for what there is: ${trace}`);
+    assert(!wasm.includes(trace), trace);
+  }
+  const deployed = await worker();
+  const answer = await deployed.json('POST', '/v1/-/panic');
+  assert.equal(answer.status, 404);
+  assert.equal(code(answer), 'unknown_route');
+});
+
+test('the store on R2 conforms', async () => {
+  const answer = await json('POST', '/v1/-/conformance/conformance');
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  assert.equal((await objects('conformance')).length, 3);
+});
+
+test('segments that others put are read from themselves', async () => {
+  const database = new Database();
+  for (let count = 0; count < 3; count++) {
+    const { name, bytes } = database.next(undefined, { sums: false });
+    await plant(`foreign/000${name}`, bytes);
+  }
+  const head = await get('/v1/foreign');
+  assert.equal(head.status, 200, JSON.stringify(head.body));
+  assert.deepEqual(head.body.position, { txid: hex16(3), sum: null });
+  assert.equal(head.headers.get('Walferry-Position'), `${hex16(3)}/-`);
+  assert.equal(head.body.page_size, 512);
+  assert.equal(head.body.timestamp, START + 3000);
+  assert.equal((await get('/v1/foreign/plan')).body.segments.length, 3);
+
+  const next = database.copy().next();
+  const refused = await put('foreign', next);
+  assert.equal(refused.status, 409);
+  assert.match(refused.body.error.message, /no database sum.*snapshot/);
+  assert.equal((await put('foreign', database.snapshot())).status, 201, 'a snapshot makes the state provable');
+  assert.equal((await put('foreign', next)).status, 201);
+});
+
+test('what is not a segment is passed over', async () => {
+  const database = new Database();
+  assert.equal((await put('litter', database.next())).status, 201);
+  const name = (txid) => `${hex16(txid)}-${hex16(txid)}.ltx`;
+  for (const key of ['note.txt', `0000/${name(2)}.tmp`, '0000/x', `000a/${name(2)}`, `0/${name(2)}`, '0000', `00/00/${name(2)}`, `0000/${hex16(1)}-`]) {
+    assert.equal((await plant(`litter/${key}`, 'x')).status, 200);
+  }
+  assert.equal((await objects('litter')).length, 1);
+  assert.equal((await get('/v1/litter')).body.segments, 1);
+  assert.equal((await get('/v1/litter/ltx?limit=1')).status, 200);
+  assert.equal((await put('litter', database.next())).status, 201);
+});
+
+test('an object that is no segment is said to be none', async () => {
+  await plant(`broken/0000/${hex16(1)}-${hex16(1)}.ltx`, 'this is no segment, whatever its name says '.repeat(5));
+  const answer = await get('/v1/broken');
+  assert.equal(answer.status, 503);
+  assert.match(answer.body.error.message, /is no segment/);
+});
+
+test('two histories are noticed, and named', async () => {
+  const database = new Database();
+  await put('forked', database.next());
+  const [one, other] = [database.copy(), database.copy()];
+  const [mine, theirs] = [one.next(undefined, { count: 2n }), other.next({ 1: other.page(50) })];
+  assert.equal((await put('forked', mine)).status, 201);
+  await plant(`forked/000${theirs.name}`, theirs.bytes);
+  for (const answer of [await get('/v1/forked'), await get('/v1/forked/plan'), await put('forked', one.next())]) {
+    assert.equal(answer.status, 503, JSON.stringify(answer.body));
+    assert.equal(code(answer), 'replica_forked');
+    assert.match(answer.body.error.message, /two histories/);
+    assert(answer.body.error.message.includes(theirs.name) && answer.body.error.message.includes(mine.name));
+  }
+  await uproot(`forked/000${theirs.name}`);
+  assert.equal((await get('/v1/forked')).status, 200);
+});
+
+test('a replica that is emptied behind the back of the Worker is empty', async () => {
+  const database = new Database();
+  const segments = [database.next(), database.next()];
+  for (const segment of segments) await put('emptied', segment);
+  for (const { name } of segments) await uproot(`emptied/000${name}`);
+  assert.equal((await get('/v1/emptied')).body.position.txid, hex16(0));
+  const again = new Database();
+  assert.equal((await put('emptied', again.next({ 1: again.page(9) }))).status, 201);
+
+  // Also if an upload is the first to meet it.
+  const other = new Database();
+  const first = other.next();
+  await put('emptied-2', first);
+  await uproot(`emptied-2/000${first.name}`);
+  const next = await put('emptied-2', other.next());
+  assert.equal(next.status, 409, JSON.stringify(next.body));
+  assert.equal(next.body.error.head.txid, hex16(0));
+  assert.deepEqual(await objects('emptied-2'), []);
+});
+
+test('uploads that take too much memory together are told to come again', async () => {
+  const database = new Database({ pageSize: 4096 });
+  const segment = database.next(Object.fromEntries(Array.from({ length: 400 }, (_, index) => [index + 1, database.page(index + 1)])));
+  assert(segment.bytes.length > 1 << 20);
+  const headers = { ...authorization, 'Content-Length': segment.bytes.length };
+  let release;
+  const held = new Promise((resolve) => (release = resolve));
+  const slow = Array.from({ length: 12 }, (_, index) =>
+    raw(`/v1/slow-${index}/ltx/${segment.name}`, headers, [segment.bytes.subarray(0, 50_000), held, segment.bytes.subarray(50_000)]));
+  await new Promise((later) => setTimeout(later, 1000));
+  const busy = await put('slow-12', segment);
+  assert.equal(busy.status, 503, JSON.stringify(busy.body));
+  assert.equal(code(busy), 'uploads_busy');
+  assert(Number(busy.headers.get('Retry-After')) > 0);
+  assert.equal((await get('/v1/slow-12')).status, 200, 'reading goes on');
+  release();
+  for (const answer of await Promise.all(slow)) assert.equal(answer.status, 201, JSON.stringify(answer));
+  assert.equal((await put('slow-12', segment)).status, 201);
+});
+
+test('clients that hang up give back what they took', async () => {
+  const database = new Database({ pageSize: 4096 });
+  const segment = database.next(Object.fromEntries(Array.from({ length: 400 }, (_, index) => [index + 1, database.page(index + 1)])));
+  const headers = { ...authorization, 'Content-Length': segment.bytes.length };
+  for (let count = 0; count < 30; count++) {
+    await raw(`/v1/hang-up/ltx/${segment.name}`, headers, [segment.bytes.subarray(0, 50_000 + count * 1000), null]);
+  }
+  assert.equal((await put('hang-up', segment)).status, 201);
+});
+
+test('everything is still there after a restart', async () => {
+  const state = await mkdtemp(join(tmpdir(), 'walferry-state-'));
+  try {
+    const database = new Database();
+    let running = await worker({ state });
+    const first = database.next();
+    await running.put('kept', first);
+    await running.put('kept', database.next());
+    await running.stop();
+    running = await worker({ state });
+    assert.deepEqual((await running.get('/v1/kept')).body.position, database.position);
+    const bytes = await running.send('GET', `/v1/kept/ltx/${first.name}`);
+    assert.deepEqual(Buffer.from(await bytes.arrayBuffer()), first.bytes);
+    assert.equal((await running.put('kept', first)).status, 200);
+    assert.equal((await running.put('kept', database.next())).status, 201);
+    await running.stop();
+  } finally {
+    await rm(state, { recursive: true, force: true });
+  }
+});
