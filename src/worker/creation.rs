@@ -17,7 +17,7 @@ use super::body::Body;
 use super::failure::Failure;
 use super::head::Head;
 use super::heads::{self, NoHead};
-use super::intake::{Intake, Proven};
+use super::intake::Intake;
 use super::pipe::Pipe;
 use super::r2::R2Store;
 use crate::ltx::{FileChecksum, Header, Trailer};
@@ -39,6 +39,13 @@ pub(super) struct Creation<'a> {
     head: Head,
 }
 
+/// A body that is proven, and has gone through the pipe.
+struct Fed {
+    checksum: FileChecksum,
+    /// To its end: not if the replica has moved meanwhile.
+    all: bool,
+}
+
 impl<'a> Creation<'a> {
     pub(super) fn new(store: &'a R2Store, id: SegmentId, head: Head) -> Self {
         Self { store, id, head }
@@ -55,7 +62,7 @@ impl<'a> Creation<'a> {
     }
 
     /// Proves the segment, of which `start` has been taken in, and creates its object. Says whether it did, or
-    /// found one, and the checksum of what was sent.
+    /// found that another request was faster, and the checksum of what was sent.
     pub(super) async fn create(
         &self,
         start: Vec<u8>,
@@ -71,9 +78,9 @@ impl<'a> Creation<'a> {
 
     /// After the creation: the segment stands if it overlaps no other. Else it is withdrawn.
     pub(super) async fn settle(&self, header: &Header) -> Result<Position, Failure> {
-        match heads::read(self.store).await {
+        match heads::read_past(self.store, self.head.tip).await {
             Ok(head) if self.stands(&head) => Ok(Head::at(self.id, header).position),
-            Ok(_) | Err(NoHead::Forked(..) | NoHead::Changed) => Err(self.withdraw().await),
+            Ok(_) | Err(NoHead::Forked(..) | NoHead::Changed) => Err(self.withdraw(header).await),
             Err(NoHead::Unseen(failure)) => Err(failure),
         }
     }
@@ -114,11 +121,12 @@ impl<'a> Creation<'a> {
                 let checksum = feed.await?.checksum;
                 Ok((result?, checksum))
             }
-            Either::Right((Ok(proven), put)) => Ok((put.await?, proven.checksum)),
+            Either::Right((Ok(Fed { checksum, all: true }), put)) => Ok((put.await?, checksum)),
+            Either::Right((Ok(Fed { checksum, all: false }), _)) => Ok((false, checksum)),
             Either::Right((Err(failure), put)) => {
                 pipe.abort().await;
                 if matches!(put.await, Ok(true)) {
-                    return Err(self.withdraw().await);
+                    return Err(self.withdraw(&header).await);
                 }
                 Err(failure)
             }
@@ -132,7 +140,7 @@ impl<'a> Creation<'a> {
         mut held: Vec<u8>,
         body: &mut Body,
         mut intake: Intake,
-    ) -> Result<Proven, Failure> {
+    ) -> Result<Fed, Failure> {
         loop {
             let free = held.len().saturating_sub(Trailer::LEN);
             pipe.write(held.get(..free).unwrap_or_default()).await;
@@ -145,27 +153,41 @@ impl<'a> Creation<'a> {
         }
         let proven = intake.finish()?;
         self.head.admits_content(&proven)?;
-        // It took its time: does the replica still stand there?
-        heads::read(self.store).await?.admits(self.id, &proven.header)?;
-        pipe.write(&held).await;
-        pipe.close().await;
-        Ok(proven)
+        // It took its time: does the replica still stand there? (To a snapshot it does not matter.)
+        let moved = self.moves_head()
+            && heads::read(self.store)
+                .await?
+                .admits(self.id, &proven.header)
+                .is_err();
+        if moved {
+            pipe.abort().await;
+        } else {
+            pipe.write(&held).await;
+            pipe.close().await;
+        }
+        Ok(Fed {
+            checksum: proven.checksum,
+            all: !moved,
+        })
+    }
+
+    /// A snapshot of an empty replica makes its first state, of another it changes nothing.
+    fn moves_head(&self) -> bool {
+        self.id.level == Level::RAW || self.head.tip.is_none()
     }
 
     fn stands(&self, head: &Head) -> bool {
-        let end = head.position.txid;
+        let Some(tip) = head.tip else {
+            return false;
+        };
         match self.id.level {
-            Level::RAW => {
-                head.tip
-                    .is_some_and(|tip| tip.level == Level::RAW || tip.max == self.id.max)
-                    && end >= self.id.max
-            }
-            // A snapshot of an empty replica makes its first state, of another it changes nothing.
-            _ => self.head.tip.is_some() || head.tip == Some(self.id) && head.segments == 1,
+            Level::RAW => tip.max == self.id.max || (tip.level == Level::RAW && tip.max > self.id.max),
+            _ => !self.moves_head() || (tip == self.id && head.segments == 1),
         }
     }
 
-    async fn withdraw(&self) -> Failure {
+    /// Deletes what was created, and says why.
+    async fn withdraw(&self, header: &Header) -> Failure {
         heads::forget(self.store.db());
         for attempt in 1..=WITHDRAWALS {
             match self.store.delete(self.id).await {
@@ -175,10 +197,8 @@ impl<'a> Creation<'a> {
             }
         }
         match heads::read(self.store).await {
-            Ok(head) if head.position.txid >= self.id.min => {
-                Failure::position_mismatch(head.position, "another writer came first")
-            }
-            _ => contended(),
+            Ok(head) => head.admits(self.id, header).err().unwrap_or_else(contended),
+            Err(no_head) => no_head.into(),
         }
     }
 }

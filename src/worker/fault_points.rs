@@ -1,11 +1,14 @@
 //! Faults on demand, and tests that must run inside the Worker. Only in builds with the feature `fault-points`.
 #![expect(clippy::panic, reason = "that is what is tested")]
 
-use worker::{Bucket, Response};
+use worker::{Bucket, Request, Response};
 
+use super::body::Body;
 use super::failure::Failure;
+use super::gate;
 use super::r2::R2Store;
 use super::route::Db;
+use super::upload::declared_size;
 use crate::store::conformance;
 
 /// What a path below `/v1/-/` asks for.
@@ -15,6 +18,14 @@ pub(super) enum Fault {
     Panic,
     /// The store's conformance suite runs on an empty database.
     Conformance(Db),
+    /// The body becomes the object of this key, unchecked and without metadata, as if another program had put it.
+    Plant(String),
+    /// The object of this key goes.
+    Uproot(String),
+    /// All keys of the bucket.
+    Keys,
+    /// The bytes of the wasm instance's memory, which never shrinks.
+    Memory,
 }
 
 impl Fault {
@@ -22,18 +33,44 @@ impl Fault {
         match parts {
             ["panic"] => Ok(Self::Panic),
             ["conformance", db] => Ok(Self::Conformance(Db::parse(db)?)),
+            ["plant", key @ ..] => Ok(Self::Plant(key.join("/"))),
+            ["uproot", key @ ..] => Ok(Self::Uproot(key.join("/"))),
+            ["keys"] => Ok(Self::Keys),
+            ["memory"] => Ok(Self::Memory),
             _ => Err(Failure::new(404, "unknown_route", "There is no such fault.")),
         }
     }
 }
 
-pub(super) async fn run(fault: Fault, bucket: Bucket) -> Result<Response, Failure> {
+pub(super) async fn run(
+    fault: Fault,
+    bucket: Bucket,
+    request: &Request,
+    body: &mut Body,
+) -> Result<Response, Failure> {
     match fault {
         Fault::Panic => panic!("a panic was asked for"),
-        Fault::Conformance(db) => {
-            let store = R2Store::new(bucket, db);
-            conformance::run(&store).await;
-            Ok(Response::ok("conforms")?)
+        Fault::Conformance(db) => conformance::run(&R2Store::new(bucket, db)).await,
+        Fault::Plant(key) => {
+            let size = declared_size(request)?;
+            body.expect(size, gate::enter(size)?);
+            let mut bytes = Vec::new();
+            while let Some(chunk) = body.next().await? {
+                bytes.extend_from_slice(&chunk);
+            }
+            bucket.put(key, bytes).execute().await?;
+        }
+        Fault::Uproot(key) => bucket.delete(key).await?,
+        Fault::Keys => {
+            let objects = bucket.list().execute().await?.objects();
+            let keys: Vec<String> = objects.iter().map(worker::Object::key).collect();
+            return Ok(Response::from_json(&keys)?);
+        }
+        Fault::Memory => {
+            return Ok(Response::from_json(
+                &core::arch::wasm32::memory_size(0).saturating_mul(65_536),
+            )?);
         }
     }
+    Ok(Response::from_json(&"done")?)
 }

@@ -63,13 +63,21 @@ pub(super) fn forget(db: &Db) {
 /// The head as R2 has it now.
 pub(super) async fn read(store: &R2Store) -> Result<Head, NoHead> {
     let known = KNOWN.with_borrow(|known| known.get(store.db()).map(|known| known.level_0));
-    match walk(store, known.unwrap_or_default()).await {
-        Err(NoHead::Changed) => walk(store, Tally::default()).await,
+    match walk(store, known.unwrap_or_default(), None).await {
+        Err(NoHead::Changed) => walk(store, Tally::default(), None).await,
         result => result,
     }
 }
 
-async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, NoHead> {
+/// The same, after something was built on the segment `base`: [`NoHead::Changed`] if that is not there.
+pub(super) async fn read_past(store: &R2Store, base: Option<SegmentId>) -> Result<Head, NoHead> {
+    let known = KNOWN.with_borrow(|known| known.get(store.db()).map(|known| known.level_0));
+    let known = known.filter(|known| known.last == base);
+    walk(store, known.unwrap_or_default(), base).await
+}
+
+/// Lists what comes after `level_0`, and all of the other levels; `base` must be among it.
+async fn walk(store: &R2Store, mut level_0: Tally, mut base: Option<SegmentId>) -> Result<Head, NoHead> {
     let mut expected = level_0.last;
     let mut others = Tally::default();
     let mut tip: Option<Entry> = None;
@@ -80,6 +88,7 @@ async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, NoHead> {
             .await
             .map_err(NoHead::unseen)?;
         for entry in page.entries {
+            base = base.filter(|&base| base != entry.id);
             match expected.take() {
                 Some(last) if last != entry.id => return Err(NoHead::Changed),
                 Some(_) => {}
@@ -102,13 +111,13 @@ async fn walk(store: &R2Store, mut level_0: Tally) -> Result<Head, NoHead> {
             },
         );
     }
-    if expected.is_some() {
-        return Err(NoHead::Changed);
-    }
     if start.is_some() {
         let message =
             "The replica has so many segments that finding its head takes several requests; try again.";
         return Err(NoHead::Unseen(Failure::passing("replica_large", message)));
+    }
+    if expected.is_some() || base.is_some() {
+        return Err(NoHead::Changed);
     }
     let mut head = match tip {
         None => Head::EMPTY,

@@ -84,7 +84,7 @@ async fn serve(request: &Request, body: &mut Body, env: &Env) -> Result<Response
         Route::Segment(db, id) if scope == Scope::Write => upload::put(request, body, &store(db), id).await,
         Route::Segment(db, id) => download::get(request, &store(db), id).await,
         #[cfg(feature = "fault-points")]
-        Route::Fault(fault) => fault_points::run(fault, bucket).await,
+        Route::Fault(fault) => fault_points::run(fault, bucket, request, body).await,
     }
 }
 

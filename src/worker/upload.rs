@@ -63,10 +63,12 @@ pub(super) async fn put(
     if created {
         accepted(201, creation.settle(&header).await?)
     } else {
-        // Another request created it since the head was read: the same segment, sent twice at once?
-        let position = heads::read(store).await?.position;
-        confirm_same(store, id, size, checksum, position).await?;
-        accepted(200, position)
+        // Another request moved the replica meanwhile: by the same segment, sent twice at once?
+        let head = heads::read(store).await?;
+        confirm_same(store, id, size, checksum, head.position)
+            .await
+            .map_err(|other| head.admits(id, &header).err().unwrap_or(other))?;
+        accepted(200, head.position)
     }
 }
 
@@ -127,7 +129,7 @@ fn check_level(id: SegmentId) -> Result<(), Failure> {
     Err(Failure::bad_request("level_not_accepted", message))
 }
 
-fn declared_size(request: &Request) -> Result<u64, Failure> {
+pub(super) fn declared_size(request: &Request) -> Result<u64, Failure> {
     let Some(length) = request.headers().get("Content-Length")? else {
         let message = "The length of a segment must be known before it comes: send Content-Length.";
         return Err(Failure::new(411, "length_required", message));

@@ -178,6 +178,22 @@ test('clients that hang up give back what they took', async () => {
   assert.equal((await put('hang-up', segment)).status, 201);
 });
 
+test('an upload takes little memory, however large it is', async () => {
+  const memory = async () => (await json('POST', '/v1/-/memory')).body;
+  await json('POST', '/v1/-/panic'); // a new instance, with the least memory
+  await get('/v1/memory');
+  const before = await memory();
+  const database = new Database({ pageSize: 65_536 });
+  const page = database.page(1);
+  const segment = database.next(Object.fromEntries(Array.from({ length: 1500 }, (_, index) => [index + 1, page])));
+  assert(segment.bytes.length > 98e6);
+  const started = performance.now();
+  assert.equal((await put('memory', segment)).status, 201);
+  const grown = (await memory()) - before;
+  console.log(`# ${(segment.bytes.length / 1e6).toFixed(0)} MB taken in within ${((performance.now() - started) / 1000).toFixed(1)} s; wasm memory ${before} + ${grown} bytes`);
+  assert(grown <= 8 << 20, `${grown} bytes`);
+});
+
 test('everything is still there after a restart', async () => {
   const state = await mkdtemp(join(tmpdir(), 'walferry-state-'));
   try {

@@ -31,6 +31,19 @@ test('of different segments of one name, one wins', async () => {
   }
 });
 
+test('the same for segments that stream into R2', async () => {
+  const base = new Database({ pageSize: 4096 });
+  const large = (database, seed) => database.next(Object.fromEntries(Array.from({ length: 300 }, (_, index) => [index + 1, database.page(seed + index)])));
+  const segment = large(base, 0);
+  assert(segment.bytes.length > 1 << 20);
+  const same = await Promise.all(Array.from({ length: 8 }, () => put('large', segment)));
+  assert.deepEqual(statuses(same), [...Array(7).fill(200), 201], JSON.stringify(same.map(({ body }) => body)));
+
+  const rivals = await Promise.all(Array.from({ length: 6 }, (_, index) => put('large', large(base.copy(), 1000 * (index + 1)))));
+  assert.deepEqual(statuses(rivals), [201, ...Array(5).fill(409)], JSON.stringify(rivals.map(({ body }) => body)));
+  assert.equal((await objects('large')).length, 2);
+});
+
 // Their names differ, so create-if-absent does not part them.
 test('of overlapping segments of different names, one wins at most, and retries come to an end', async () => {
   for (let round = 0; round < 5; round++) {
