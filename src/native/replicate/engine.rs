@@ -16,7 +16,7 @@ use super::stop::Stop;
 use super::upload::{Patience, upload};
 use super::{Error, Options};
 use crate::ltx::{PageSize, Timestamp};
-use crate::native::sqlite::{self, Committed, Held, Pinned, Source};
+use crate::native::sqlite::{self, Checkpointed, Committed, Held, Pinned, Source};
 use crate::native::watch::Watcher;
 use crate::store::{self, Store};
 
@@ -26,6 +26,15 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest pause between looks at a commit that is under way.
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
+/// The pin is not older than this while the database is written: a RESTART or TRUNCATE checkpoint of the application
+/// waits for an older one, with the write lock in its hands, and nothing tells us.
+const PIN_AGE: Duration = Duration::from_millis(50);
+/// For how long, and how often at the least, to look whether a checkpoint that was seen writing is done: it says so in
+/// the wal-index only, after it has synced the database file.
+const CHECKPOINT_WATCH: Duration = Duration::from_secs(5);
+const CHECKPOINT_LOOK: Duration = Duration::from_millis(50);
+/// The write lock is taken when no more than so many frames are left to be read under it.
+const FEW_FRAMES: u32 = 1000;
 
 type Upload = LocalBoxFuture<'static, (Segment, store::Result<()>)>;
 
@@ -123,6 +132,7 @@ impl Engine {
         let mut uploading: Option<Upload> = None;
         let mut next_cut = Instant::now();
         let mut look = Look::default();
+        let mut checkpoint_until = Instant::now();
         loop {
             let committed = self.source.committed()?;
             let unshipped = self.shipping.is_behind(&committed);
@@ -152,13 +162,18 @@ impl Engine {
             let committed = self.source.committed()?;
             let waits_for_cut = self.shipping.is_behind(&committed);
             let checkpoint_at = self.wants_checkpoint(&committed).then_some(self.next_checkpoint);
-            let pause = if waits_for_cut || !self.source.commit_under_way(&committed)? {
+            let pause = if self.pinned != Pinned::File && Instant::now() < checkpoint_until {
+                Some(look.next(CHECKPOINT_LOOK))
+            } else if waits_for_cut {
+                look = Look::default();
+                Some(PIN_AGE)
+            } else if self.source.commit_under_way(&committed)? {
+                Some(look.next(LONGEST_LOOK))
+            } else {
                 look = Look::default();
                 None
-            } else {
-                Some(look.next())
             };
-            // Between two segments only a checkpoint of someone else is of interest: it may wait for the pin.
+            // Between two segments under load there is nothing to learn: the clock wakes us often enough.
             if waits_for_cut != self.listening_paused {
                 self.listening_paused = waits_for_cut;
                 if waits_for_cut {
@@ -174,9 +189,14 @@ impl Engine {
                     self.shipping.confirm(segment, result)?;
                 }
                 () = sleep_until(next_cut), if waits_for_cut && uploading.is_none() => {}
-                () = pause_or_never(pause), if !waits_for_cut => {}
+                () = pause_or_never(pause) => {}
                 () = until_checkpoint(checkpoint_at), if !waits_for_cut && uploading.is_none() => {}
-                _ = self.watcher.wait() => {}
+                wake = self.watcher.wait(), if !waits_for_cut => {
+                    if wake.database {
+                        checkpoint_until = Instant::now() + CHECKPOINT_WATCH;
+                        look = Look::default();
+                    }
+                }
                 () = stop.requested(), if !stop.is_requested() => {}
             }
         }
@@ -216,19 +236,45 @@ impl Engine {
         if !self.wants_checkpoint(&committed) || Instant::now() < self.next_checkpoint {
             return Ok(None);
         }
-        self.next_checkpoint = Instant::now() + CHECKPOINT_PAUSE;
+        let over_limit = self.is_over_limit(&committed);
+        self.next_checkpoint = Instant::now() + if over_limit { PIN_AGE } else { CHECKPOINT_PAUSE };
+        let mut done = self.copy_back()?;
+        let mut upload = None;
+        if over_limit && self.pinned != Pinned::File {
+            let committed = self.source.committed()?;
+            if self.shipping.unshipped_frames(&committed) > FEW_FRAMES {
+                // Ship those without the lock, and come back when they are confirmed.
+                let segment = self.shipping.cut(&mut self.source, &committed)?;
+                upload = self.send(segment);
+                self.next_checkpoint = Instant::now();
+            } else {
+                if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES {
+                    done = self.copy_back()?;
+                }
+                if done.pinned != Pinned::File {
+                    upload = self.checkpoint_locked()?;
+                }
+            }
+        }
+        self.last_checkpoint = Some(self.source.committed()?);
+        Ok(upload)
+    }
+
+    fn is_over_limit(&self, committed: &Committed) -> bool {
+        let frame = u64::from(self.source.page_size().get()).saturating_add(24);
+        u64::from(committed.mx_frame).saturating_mul(frame) > self.shipping.options.wal_limit
+    }
+
+    /// A checkpoint that lets writers run on.
+    fn copy_back(&mut self) -> Result<Checkpointed, Error> {
         let done = self.source.checkpoint_passive(self.shipping.held)?;
         tracing::debug!(?done, "checkpoint");
         self.pinned = done.pinned;
-        let frame = u64::from(self.source.page_size().get()).saturating_add(24);
-        let over_limit = u64::from(done.frames).saturating_mul(frame) > self.shipping.options.wal_limit;
-        let segment = if over_limit && self.pinned != Pinned::File && self.shipping.guarded {
-            self.checkpoint_locked()?
-        } else {
-            None
-        };
-        self.last_checkpoint = Some(self.source.committed()?);
-        Ok(segment)
+        if done.busy {
+            // The application is at it.
+            self.next_checkpoint = Instant::now() + PIN_AGE;
+        }
+        Ok(done)
     }
 
     /// Takes the write lock for the moment that the WAL needs to start again: the few frames that are not shipped
@@ -308,6 +354,13 @@ impl Shipping {
             };
         }
         committed.mx_frame > cut.frame
+    }
+
+    /// How many frames are committed beyond what was cut; none are counted where all pages must be compared.
+    fn unshipped_frames(&mut self, committed: &Committed) -> u32 {
+        self.is_behind(committed);
+        self.cut
+            .map_or(0, |cut| committed.mx_frame.saturating_sub(cut.frame))
     }
 
     /// The segment that leads from the confirmed state to `committed`; `None` if no page differs.
@@ -390,15 +443,15 @@ impl Shipping {
     }
 }
 
-/// Pauses that grow while a commit is under way: its notification came before it was done.
+/// Pauses that grow while a commit or a checkpoint is under way: its notification came before it was done.
 #[derive(Debug, Default)]
 struct Look {
     pause: Duration,
 }
 
 impl Look {
-    fn next(&mut self) -> Duration {
-        self.pause = (self.pause * 2).clamp(Duration::from_micros(500), LONGEST_LOOK);
+    fn next(&mut self, longest: Duration) -> Duration {
+        self.pause = (self.pause * 2).clamp(Duration::from_micros(500), longest);
         self.pause
     }
 }
