@@ -49,12 +49,12 @@ use route::Route;
 const BUCKET: &str = "BUCKET";
 
 #[event(fetch)]
-async fn fetch(mut request: Request, env: Env, _: Context) -> worker::Result<Response> {
+async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
     let origins = Origins::of(&request, &env);
     let answer = if request.method() == Method::Options {
         origins.preflight(&request)
     } else {
-        let mut body = Body::of(&mut request);
+        let mut body = Body::of(&request);
         let answer = serve(&request, &mut body, &env).await;
         if answer.is_err() {
             body.drain().await;
