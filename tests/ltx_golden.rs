@@ -1,5 +1,12 @@
 //! Files that others wrote: the golden vectors of the format, and folders that the real Litestream filled
 //! (`fixtures/ltx/make.py`). They must be read, and a file written anew from their packed pages must be theirs.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 

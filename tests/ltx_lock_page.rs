@@ -1,5 +1,12 @@
 //! Databases of a gibibyte, around the page that SQLite never writes, and the memory that they take on their way:
 //! no more than small ones.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 
@@ -8,11 +15,18 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use segments::history::{create, id};
+use segments::restoring::now;
 use segments::{decode, encode};
 use walferry::ltx::{
-    Codec, Compressor, Decoder, Encoder, Error, Event, Header, PageCrc, PageSize, Pgno, Timestamp, Trailer,
-    Txid,
+    Codec, Compressor, DbSum, Decoder, Encoder, Error, Event, Header, PageCrc, PageSize, Pgno, Sums,
+    Timestamp, Trailer, Txid,
 };
+use walferry::replica::{Position, Target};
+use walferry::restore::{self, Restore, Scratch};
+use walferry::store::MemoryStore;
 
 /// Every page is the same but for its first bytes, so that nothing of the gibibyte needs to be kept.
 struct Page(Vec<u8>);
@@ -100,6 +114,58 @@ fn snapshots_pass_over_the_lock_page() {
         assert_eq!(pipe.pages, size.stored_pages(commit));
         // Pages and payloads of 64 KiB, deflate's tables, and the encoder's index of 160 KB, doubled as it grows.
         assert!(peak < 1_500_000, "{commit} pages took {peak} bytes of memory");
+    }
+}
+
+/// The better pages are packed, the more of them a read brings: a gibibyte of zeros is four megabytes.
+#[test]
+fn a_gibibyte_of_zeros_is_restored_in_bounded_memory() {
+    let _alone = ALONE.lock();
+    let size = PageSize::new(65_536).unwrap();
+    let commit = 16_388;
+    let zeros = vec![0; size.len()];
+    let header = |sums| Header::new(size, commit, (Txid(1), Txid(1)), Timestamp(0), sums);
+    let mut encoder = Encoder::new(Vec::new(), header(None), Compressor::new(Codec::Lz4)).unwrap();
+    let mut sum = DbSum::EMPTY;
+    for pgno in (1..=commit).map(Pgno).filter(|&pgno| pgno != size.lock_page()) {
+        let crc = PageCrc::of(pgno, &zeros);
+        encoder.page(pgno, crc, &zeros).unwrap();
+        sum = sum.plus(crc);
+    }
+    let unpromised: Bytes = encoder.finish().unwrap().0.into();
+    let mut promised = unpromised.to_vec();
+    let sums = Sums {
+        before: DbSum::EMPTY,
+        after: sum,
+    };
+    promised[..Header::LEN].copy_from_slice(&header(Some(sums)).encode());
+
+    for bytes in [unpromised, promised.into()] {
+        let store = MemoryStore::default();
+        create(&store, id(9, 1, 1), &bytes);
+        let before = Peak::start();
+        let (pages, computed) = now(async {
+            let restore = Restore::prepare(&store, Target::Latest, Position::EMPTY)
+                .await
+                .unwrap()
+                .unwrap();
+            let (mut pages, mut sum) = (0, DbSum::EMPTY);
+            let mut scratch = Scratch::default();
+            let mut chunks = restore.chunks();
+            while let Some(chunk) = chunks.next().await {
+                let part = chunk.unwrap().decode(&mut scratch, |pgno, _, page| {
+                    assert!(pgno != size.lock_page() && page == zeros);
+                    pages += 1;
+                    Ok::<(), restore::Error>(())
+                });
+                sum = sum.join(part.unwrap());
+            }
+            restore.prove(sum).unwrap();
+            (pages, sum)
+        });
+        let peak = before.peak();
+        assert_eq!((pages, computed), (size.stored_pages(commit), sum));
+        assert!(peak < 8 * 1024 * 1024, "it took {peak} bytes of memory");
     }
 }
 

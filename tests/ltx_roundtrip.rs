@@ -1,4 +1,11 @@
 //! What an encoder writes, a decoder reads: whatever the pages, the codec, the page size and the way the bytes come.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 
@@ -135,7 +142,7 @@ proptest! {
         let bytes = spec.encode();
         let cut = at.index(bytes.len());
         prop_assert!(matches!(decode(&bytes[..cut]), Err(Error::Truncated(at)) if at == cut as u64));
-        let mut longer = bytes.clone();
+        let mut longer = bytes;
         longer.push(0);
         prop_assert!(matches!(decode(&longer), Err(Error::TrailingBytes)));
     }

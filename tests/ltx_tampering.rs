@@ -2,6 +2,13 @@
 //!
 //! The file checksum covers what pages unpack to, not how they are packed. A change in a payload that unpacks to the
 //! same page is no harm, and only there may a change go unnoticed.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 
@@ -14,6 +21,9 @@ use walferry::ltx::index::{Tail, locate};
 use walferry::ltx::{Codec, DbSum, Error, Header, PageSize, Pgno, Sums, Timestamp, Txid};
 
 const SIZE: usize = 512;
+
+/// What is said of a change, and the change.
+type Change = (&'static str, fn(&mut Raw));
 
 /// A part of a database in one codec, written by the second writer.
 fn raw(codec: Codec) -> Raw {
@@ -178,7 +188,6 @@ fn every_field_has_its_sentence() {
 /// Values that are wrong in themselves are refused though the file checksum is right.
 #[test]
 fn a_right_checksum_does_not_excuse_a_wrong_file() {
-    type Change = (&'static str, fn(&mut Raw));
     let changes: [Change; 31] = [
         ("the first TXID is 0", |raw| set(raw, "min TXID", 0)),
         ("the last TXID is before the first", |raw| set(raw, "max TXID", 5)),
@@ -289,7 +298,7 @@ fn a_right_checksum_does_not_excuse_a_wrong_file() {
 #[test]
 fn an_index_is_held_against_the_header() {
     let long = |raw: &mut Raw| raw.frames[1].payload.resize(5000, 0);
-    let changes: [(&str, fn(&mut Raw)); 6] = [
+    let changes: [Change; 6] = [
         ("a frame is longer than a page can need", long),
         ("page 9 is out of place: it is beyond the end", |raw| {
             set(raw, "commit", 8)

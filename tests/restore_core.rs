@@ -1,5 +1,12 @@
 //! Whatever transactions made a database, and however their segments were compacted, a restore of any state gives
 //! that state, byte for byte.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 

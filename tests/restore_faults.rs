@@ -1,4 +1,11 @@
 //! What is wrong with a replica ends in an error, never in a wrong database.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod segments;
 

@@ -75,7 +75,7 @@ async fn finish(restore: &Restore<'_>, mut state: State, mut sum: DbSum) -> Resu
 }
 
 /// Nothing here waits for anything.
-fn now<T>(future: impl Future<Output = T>) -> T {
+pub fn now<T>(future: impl Future<Output = T>) -> T {
     future.now_or_never().expect("a store in memory never waits")
 }
 
