@@ -1,6 +1,7 @@
 //! What can go wrong in the browser, as sentences and as codes for programs.
 
 use super::file;
+use crate::replica::PlanError;
 use crate::{restore, store};
 
 /// Why something was not done.
@@ -54,8 +55,13 @@ impl Error {
             Self::File(file::Error::Full(_)) => "STORAGE_FULL",
             Self::File(_) | Self::LostWrites => "STORAGE",
             Self::Restore(restore::Error::Store(error)) => store_code(error),
+            Self::Restore(
+                restore::Error::BrokenChain { .. }
+                | restore::Error::OtherDatabase { .. }
+                | restore::Error::Plan(PlanError::Behind { .. }),
+            )
+            | Self::Diverged(_) => "DIVERGED",
             Self::Restore(restore::Error::Plan(_)) => "NO_PLAN",
-            Self::Restore(restore::Error::BrokenChain { .. }) | Self::Diverged(_) => "DIVERGED",
             Self::Restore(_) => "DAMAGED",
             Self::NoCopy => "NO_COPY",
             Self::Reading => "READING",

@@ -1,11 +1,27 @@
 //! What runs in a dedicated worker of a web page: a local copy of a database in OPFS, brought up to date from a
 //! Worker over HTTP, and read by SQLite.
 //!
-//! [`database`] keeps the copy and proves it, in [`file`]s of any kind: all of it is tested natively, crashes
-//! included. Only what speaks with the browser needs one.
+//! [`database`] keeps the copy and proves it, in [`file`]s of any kind, and [`sql`] reads it through [`vfs`]: that is
+//! tested natively, crashes included. Only what speaks with the browser needs one.
 
 pub mod database;
 mod error;
 pub mod file;
+
+// With SQLite.
+#[cfg(any(feature = "browser", feature = "native"))]
+pub mod sql;
+#[cfg(any(feature = "browser", feature = "native"))]
+pub mod vfs;
+
+// With a browser.
+#[cfg(target_family = "wasm")]
+pub mod http;
+#[cfg(target_family = "wasm")]
+pub mod opfs;
+#[cfg(target_family = "wasm")]
+pub mod session;
+#[cfg(target_family = "wasm")]
+mod values;
 
 pub use error::Error;

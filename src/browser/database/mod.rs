@@ -15,6 +15,7 @@ mod served;
 mod state;
 
 pub use progress::{Phase, Progress};
+pub use served::Reading;
 pub use state::State;
 
 use std::cell::{Cell, RefCell};

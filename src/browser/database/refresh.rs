@@ -43,6 +43,11 @@ impl<F: File> Database<F> {
         Ok(())
     }
 
+    /// Whether something was fetched and not yet applied.
+    pub fn awaits_apply(&self) -> bool {
+        self.ready.get().is_some()
+    }
+
     /// Applies what was fetched, if there is something. [`Error::Reading`], with nothing done, while a statement
     /// reads: see [`Database::idle`].
     pub fn apply(&self) -> Result<Option<State>, Error> {
@@ -52,7 +57,8 @@ impl<F: File> Database<F> {
         if self.is_being_read() {
             return Err(Error::Reading);
         }
-        // From here to the new position the database is of no state. If this fails, opening it again settles it.
+        // From here to the new position the database is of no state. If this fails, it is done again, by the next
+        // call or by the next opening.
         self.state.set(None);
         if !redo.apply(&self.files.redo, &self.files.db)? {
             return Err(Error::LostWrites);
@@ -71,25 +77,18 @@ struct Proof<'a, F> {
     restore: &'a Restore<'a>,
     before: State,
     sum: DbSum,
-    /// Pages beyond the old end that have not come yet; all must.
-    grown: u32,
     old: Vec<u8>,
 }
 
 impl<'a, F: File> Proof<'a, F> {
     fn new(db: &'a F, before: State, restore: &'a Restore<'a>) -> Result<Self, Error> {
-        let page_size = restore.page_size();
-        if page_size != before.page_size {
-            return Err(Error::Diverged("the page size has changed".to_owned()));
-        }
-        let stored = |commit| page_size.stored_pages(commit);
+        restore.applies_to(before.page_size, before.commit)?;
         let mut proof = Self {
             db,
             restore,
             before,
             sum: before.sum,
-            grown: stored(restore.commit()).saturating_sub(stored(before.commit)),
-            old: vec![0; page_size.len()],
+            old: vec![0; before.page_size.len()],
         };
         for pgno in restore.commit().saturating_add(1)..=before.commit {
             proof.remove(Pgno(pgno))?;
@@ -98,9 +97,7 @@ impl<'a, F: File> Proof<'a, F> {
     }
 
     fn replace(&mut self, pgno: Pgno, crc: PageCrc) -> Result<(), Error> {
-        if pgno.0 > self.before.commit {
-            self.grown = self.grown.saturating_sub(1);
-        } else {
+        if pgno.0 <= self.before.commit {
             self.remove(pgno)?;
         }
         self.sum = self.sum.plus(crc);
@@ -117,12 +114,6 @@ impl<'a, F: File> Proof<'a, F> {
 
     fn finish(self) -> Result<State, Error> {
         let position = self.restore.prove(self.sum)?;
-        if self.grown > 0 {
-            return Err(Error::Diverged(format!(
-                "the segments up to transaction {} lack {} pages by which the database has grown",
-                position.txid, self.grown
-            )));
-        }
         Ok(State {
             page_size: self.before.page_size,
             commit: self.restore.commit(),

@@ -16,21 +16,27 @@ use crate::browser::file::{self, File};
 pub struct Reading(());
 
 impl<F: File> Database<F> {
-    /// Length of the database file; 0 when there is none.
-    pub fn size(&self) -> u64 {
-        self.state().map_or(0, |state| state.file_size())
+    /// Length of the database file.
+    pub fn size(&self) -> file::Result<u64> {
+        Ok(self.served()?.file_size())
     }
 
     /// Reads as SQLite is to see it.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> file::Result<usize> {
-        let Some(state) = self.state() else {
-            return Ok(0);
-        };
+        let state = self.served()?;
         let len = self.files.db.read(offset, buffer)?;
         if let Some(read) = buffer.get_mut(..len) {
             serve_header(state, offset, read);
         }
         Ok(len)
+    }
+
+    /// Without a whole database nothing is served, in particular no empty one.
+    fn served(&self) -> file::Result<State> {
+        self.state().ok_or_else(|| file::Error::Failed {
+            what: "reading the local copy".to_owned(),
+            why: "it is not complete".to_owned(),
+        })
     }
 
     /// A statement begins to read: nothing is applied until [`Database::end_reading`].

@@ -1,0 +1,162 @@
+//! One request: tried again while its failure may pass, its refusal as a sentence.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use js_sys::{Array, Function, Promise, Uint8Array};
+use serde::Deserialize;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{
+    AbortSignal, Headers, RequestCache, RequestCredentials, RequestInit, Response, WorkerGlobalScope,
+};
+
+use crate::replica::Position;
+use crate::store::{Error, Result};
+
+/// Waits between attempts.
+const PAUSES: [i32; 3] = [200, 600, 1800];
+/// No answer after this is a failure: a request brings a megabyte at most.
+const TIMEOUT: u32 = 60_000;
+
+pub(super) struct Request<'a> {
+    pub(super) url: String,
+    pub(super) token: &'a str,
+    /// Of the object, if not all.
+    pub(super) range: Option<Range<u64>>,
+    pub(super) signal: Option<&'a AbortSignal>,
+}
+
+pub(super) struct Answer {
+    pub(super) url: String,
+    pub(super) body: Bytes,
+    position: Option<String>,
+}
+
+/// The JSON of a Worker's refusal.
+#[derive(Deserialize)]
+struct Refusal {
+    error: Reason,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    message: String,
+}
+
+impl Answer {
+    /// Where the replica stood.
+    pub(super) fn position(&self) -> Option<Position> {
+        let (txid, sum) = self.position.as_deref()?.split_once('/')?;
+        Some(Position {
+            txid: txid.parse().ok()?,
+            sum: sum.parse().ok(),
+        })
+    }
+}
+
+impl Request<'_> {
+    pub(super) async fn send(&self) -> Result<Answer> {
+        let mut pauses = PAUSES.into_iter();
+        loop {
+            let error = match self.attempt().await {
+                Err(error) if error.is_passing() => error,
+                result => return result,
+            };
+            match pauses.next() {
+                Some(pause) if !self.signal.is_some_and(AbortSignal::aborted) => sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    async fn attempt(&self) -> Result<Answer> {
+        let unreachable = |error: JsValue| Error::Unavailable(self.unreachable(&error));
+        let response = JsFuture::from(self.fetch()?).await.map_err(unreachable)?;
+        let response: Response = response.unchecked_into();
+        let body = response.array_buffer().map_err(unreachable)?;
+        let body = JsFuture::from(body).await.map_err(unreachable)?;
+        let body = Bytes::from(Uint8Array::new(&body).to_vec());
+        if !response.ok() {
+            return Err(self.refusal(response.status(), &body));
+        }
+        let expected = if self.range.is_some() { 206 } else { 200 };
+        if response.status() != expected {
+            return Err(Error::Protocol(format!(
+                "{} answered with status {} instead of {expected}",
+                self.url,
+                response.status()
+            )));
+        }
+        Ok(Answer {
+            url: self.url.clone(),
+            body,
+            position: response.headers().get("walferry-position").ok().flatten(),
+        })
+    }
+
+    fn fetch(&self) -> Result<Promise> {
+        let invalid = |_: JsValue| {
+            Error::Denied(format!(
+                "{} cannot be asked: the address or the token holds characters that are not allowed there",
+                self.url
+            ))
+        };
+        let headers = Headers::new().map_err(invalid)?;
+        headers
+            .set("Authorization", &format!("Bearer {}", self.token))
+            .map_err(invalid)?;
+        if let Some(range) = &self.range {
+            let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
+            headers.set("Range", &range).map_err(invalid)?;
+        }
+        let options = RequestInit::new();
+        options.set_headers(&headers);
+        // What was fetched is kept in OPFS; the browser's cache would be a second copy.
+        options.set_cache(RequestCache::NoStore);
+        options.set_credentials(RequestCredentials::Omit);
+        let timeout = AbortSignal::timeout_with_u32(TIMEOUT);
+        let signal = match self.signal {
+            Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
+            None => timeout,
+        };
+        options.set_signal(Some(&signal));
+        Ok(scope().fetch_with_str_and_init(&self.url, &options))
+    }
+
+    fn unreachable(&self, error: &JsValue) -> String {
+        let host = self.url.split("/v1/").next().unwrap_or(&self.url);
+        let why = error
+            .dyn_ref::<js_sys::Error>()
+            .map_or_else(String::new, |error| error.message().into());
+        format!(
+            "{host} cannot be reached ({why}): is the address right, is it running, does it admit this page?"
+        )
+    }
+
+    fn refusal(&self, status: u16, body: &[u8]) -> Error {
+        let message = serde_json::from_slice::<Refusal>(body).map_or_else(
+            |_| format!("{} answered with status {status}", self.url),
+            |refusal| refusal.error.message,
+        );
+        match status {
+            401 | 403 => Error::Denied(message),
+            404 => Error::NotFound(self.url.clone()),
+            409 => Error::Refused(message),
+            416 => Error::OutOfRange(self.url.clone()),
+            408 | 429 | 500.. => Error::Unavailable(message),
+            _ => Error::Protocol(message),
+        }
+    }
+}
+
+fn scope() -> WorkerGlobalScope {
+    js_sys::global().unchecked_into()
+}
+
+async fn sleep(milliseconds: i32) {
+    let promise = Promise::new(&mut |resolve: Function, _| {
+        let _ = scope().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, milliseconds);
+    });
+    let _ = JsFuture::from(promise).await;
+}

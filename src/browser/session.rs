@@ -1,0 +1,194 @@
+//! What `worker.js` calls: one database, from its opening to its end.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use sqlite_wasm_rs::WasmOsCallback;
+use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::AbortSignal;
+
+use super::Error;
+use super::database::{Database, Phase, Progress};
+use super::http::HttpStore;
+use super::opfs::{Folder, OpfsFile};
+use super::sql::Reader;
+use super::values::{Table, parameters};
+use crate::restore::Restore;
+
+/// An open database.
+#[wasm_bindgen]
+#[derive(Debug)]
+pub struct Session {
+    store: HttpStore,
+    folder: Folder,
+    database: Rc<Database<OpfsFile>>,
+    /// Opened by the first query, lives through refreshes, ends before a restore.
+    reader: RefCell<Option<Reader<OpfsFile>>>,
+    updating: Cell<bool>,
+}
+
+#[wasm_bindgen]
+impl Session {
+    /// Opens the local copy of a database as it is; there may be none.
+    pub async fn open(url: String, database: String, token: String) -> Result<Session, JsValue> {
+        let folder = Folder::of(&url, &database);
+        let opened = async {
+            let files = folder.open().await?;
+            Database::open(files).map_err(Error::from)
+        };
+        Ok(Self {
+            store: HttpStore::new(&url, &database, &token),
+            database: Rc::new(opened.await.map_err(|error| thrown(&error))?),
+            folder,
+            reader: RefCell::new(None),
+            updating: Cell::new(false),
+        })
+    }
+
+    /// Brings the copy to the newest state; `anew`, or where there is none, by restoring all of it.
+    pub async fn update(
+        &self,
+        anew: bool,
+        progress: Function,
+        signal: AbortSignal,
+    ) -> Result<JsValue, JsValue> {
+        let store = self.store.until(Some(signal));
+        if self.updating.replace(true) {
+            return Err(thrown(&Error::Invalid(
+                "an update is under way already".to_owned(),
+            )));
+        }
+        let updated = self.update_from(&store, anew, &progress).await;
+        self.updating.set(false);
+        match updated {
+            Ok(()) => Ok(self.position()),
+            Err(_) if store.is_aborted() => Err(thrown(&Error::Aborted)),
+            Err(error) => Err(thrown(&error)),
+        }
+    }
+
+    /// Where the copy stands: `{ txid, sum, timestamp, pages, pageSize, size }`, or null.
+    pub fn position(&self) -> JsValue {
+        self.database.state().map_or(JsValue::NULL, |state| {
+            object(&[
+                ("txid", state.txid.to_string().into()),
+                ("sum", state.sum.to_string().into()),
+                ("timestamp", (state.timestamp.0 as f64).into()),
+                ("pages", state.commit.into()),
+                ("pageSize", state.page_size.get().into()),
+                ("size", (state.file_size() as f64).into()),
+            ])
+        })
+    }
+
+    /// Runs one SQL statement: `{ columns, rows, truncated }`.
+    pub fn query(&self, sql: &str, given: &JsValue, limit: Option<f64>) -> Result<JsValue, JsValue> {
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut table = Table::default();
+        let mut run = || -> Result<bool, Error> {
+            let given = parameters(given)?;
+            if self.database.state().is_none() {
+                return Err(Error::NoCopy);
+            }
+            let mut reader = self.reader.borrow_mut();
+            let reader = match &mut *reader {
+                Some(reader) => reader,
+                none => none.insert(Reader::open(self.database.clone(), WasmOsCallback)?),
+            };
+            reader.query(sql, &given, limit, &mut table)
+        };
+        let truncated = run().map_err(|error| thrown(&error))?;
+        Ok(object(&[
+            ("columns", table.columns.into()),
+            ("rows", table.rows.into()),
+            ("truncated", truncated.into()),
+        ]))
+    }
+
+    /// A part of the database file, byte for byte as the source has it; empty at its end.
+    pub fn read(&self, offset: f64, len: u32) -> Result<Uint8Array, JsValue> {
+        let mut bytes = vec![0; len as usize];
+        let read = match self.database.state() {
+            Some(_) => self
+                .database
+                .source_bytes(offset as u64, &mut bytes)
+                .map_err(Error::from),
+            None => Err(Error::NoCopy),
+        };
+        let read = read.map_err(|error| thrown(&error))?;
+        Ok(Uint8Array::from(bytes.get(..read).unwrap_or_default()))
+    }
+
+    /// Ends the session and deletes the copy.
+    pub async fn delete(self) -> Result<(), JsValue> {
+        let folder = self.folder.clone();
+        drop(self);
+        folder.delete().await.map_err(|error| thrown(&error.into()))
+    }
+}
+
+impl Session {
+    async fn update_from(&self, store: &HttpStore, anew: bool, progress: &Function) -> Result<(), Error> {
+        let report = |progress_made| {
+            // Whoever watches must not be able to stop it.
+            let _ = progress.call1(&JsValue::NULL, &described(progress_made));
+        };
+        self.apply().await?;
+        let from = match self.database.state() {
+            Some(state) if !anew => state.position(),
+            _ => crate::replica::Position::EMPTY,
+        };
+        let plan = store.plan(from).await?;
+        let Some(restore) = Restore::from_plan(store, plan, from).await? else {
+            return Ok(());
+        };
+        if from == crate::replica::Position::EMPTY {
+            self.database.idle().await;
+            self.reader.take();
+            self.database.restore(&restore, report).await?;
+            Ok(())
+        } else {
+            self.database.fetch(&restore, report).await?;
+            self.apply().await
+        }
+    }
+
+    async fn apply(&self) -> Result<(), Error> {
+        while self.database.awaits_apply() {
+            self.database.idle().await;
+            self.database.apply()?;
+        }
+        Ok(())
+    }
+}
+
+fn described(progress: Progress) -> JsValue {
+    let phase = match progress.phase {
+        Phase::Restore => "restore",
+        Phase::Refresh => "refresh",
+    };
+    object(&[
+        ("phase", phase.into()),
+        ("bytes", (progress.bytes as f64).into()),
+        ("totalBytes", (progress.total_bytes as f64).into()),
+        ("pages", (progress.pages as f64).into()),
+        ("totalPages", (progress.total_pages as f64).into()),
+    ])
+}
+
+/// An `Error` with a `code`.
+fn thrown(error: &Error) -> JsValue {
+    let thrown = js_sys::Error::new(&error.to_string());
+    let _ = Reflect::set(&thrown, &"code".into(), &error.code().into());
+    thrown.into()
+}
+
+fn object(fields: &[(&str, JsValue)]) -> JsValue {
+    let entries: Array = fields
+        .iter()
+        .map(|(name, value)| Array::of2(&JsValue::from(*name), value))
+        .collect();
+    Object::from_entries(&entries).map_or(JsValue::NULL, JsCast::unchecked_into)
+}

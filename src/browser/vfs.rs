@@ -1,0 +1,246 @@
+//! The local copy as SQLite opens it: one read-only file, which may move to a newer state between statements.
+//!
+//! Not IMMUTABLE: a connection must notice an apply, and does, by the change counter that
+//! [`Database::read`] serves.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rsqlite_vfs::{
+    AccessMode, FileKind, LockLevel, MemChunksFile, OpenAccess, OpenOptions, OpenRequest, OpenedFile,
+    OsCallback, RegisterVfsError, SQLiteIoMethods, SQLiteVfs, SyncOptions, VfsError, VfsErrorCode, VfsFile,
+    VfsRegistration, VfsResult, VfsStore, register_vfs,
+};
+
+use super::database::{Database, Reading};
+use super::file::{self, File};
+
+/// A database that SQLite can open, under [`Mount::NAME`] in the VFS [`Mount::vfs`].
+///
+/// Close every connection to it before it is dropped.
+pub struct Mount<F: File + 'static> {
+    vfs: String,
+    shared: Rc<Shared<F>>,
+    registration: Option<VfsRegistration<Rc<Shared<F>>>>,
+}
+
+/// What the callbacks know.
+struct Shared<F> {
+    database: Rc<Database<F>>,
+    os: Box<dyn OsCallback>,
+    last_error: RefCell<Option<VfsError>>,
+}
+
+impl<F: File + 'static> Mount<F> {
+    /// The name of the database's file.
+    pub const NAME: &'static str = "database";
+
+    /// Makes `database` known to SQLite, under a VFS of its own.
+    pub fn new(database: Rc<Database<F>>, os: impl OsCallback + 'static) -> Result<Self, RegisterVfsError> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let vfs = format!("walferry-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let shared = Rc::new(Shared {
+            database,
+            os: Box::new(os),
+            last_error: RefCell::new(None),
+        });
+        // SAFETY: `Methods` and `Served` are used with the layouts and the data that their defaults expect, the data
+        // is owned by the registration, and `Rc` keeps everything on this thread, whose connections alone use it.
+        let registration = unsafe { register_vfs::<Methods<F>, Served<F>>(&vfs, shared.clone(), false) }?;
+        Ok(Self {
+            vfs,
+            shared,
+            registration: Some(registration),
+        })
+    }
+
+    /// The name of the VFS.
+    pub fn vfs(&self) -> &str {
+        &self.vfs
+    }
+
+    /// What the files said when a read failed last, which SQLite reports as "disk I/O error".
+    pub fn take_last_error(&self) -> Option<String> {
+        let error = self.shared.last_error.take();
+        error.map(|error| error.message().to_owned())
+    }
+}
+
+impl<F: File + 'static> Drop for Mount<F> {
+    fn drop(&mut self) {
+        if let Some(registration) = self.registration.take() {
+            // SAFETY: the connections are closed, as `Mount` demands. A failure leaves the VFS in place, unused.
+            let _ = unsafe { registration.unregister() };
+        }
+    }
+}
+
+impl<F: File + 'static> std::fmt::Debug for Mount<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mount")
+            .field("vfs", &self.vfs)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Methods<F>(PhantomData<F>);
+
+impl<F: File + 'static> SQLiteIoMethods for Methods<F> {
+    type Store = Served<F>;
+}
+
+struct Served<F>(PhantomData<F>);
+
+impl<F: File + 'static> SQLiteVfs<Methods<F>> for Served<F> {
+    type Os = dyn OsCallback;
+
+    fn os(shared: &Rc<Shared<F>>) -> &Self::Os {
+        &*shared.os
+    }
+}
+
+impl<F: File + 'static> VfsStore for Served<F> {
+    type File = Handle<F>;
+    type AppData = Rc<Shared<F>>;
+
+    fn record_error(shared: &Self::AppData, error: VfsError) {
+        // The end of the file is no fault.
+        if error.code() != VfsErrorCode::IoShortRead {
+            *shared.last_error.borrow_mut() = Some(error);
+        }
+    }
+
+    fn last_error(shared: &Self::AppData) -> Option<VfsError> {
+        shared.last_error.borrow().clone()
+    }
+
+    fn open_file(shared: &Self::AppData, request: OpenRequest<'_>) -> VfsResult<OpenedFile<Self::File>> {
+        match (request.filename, request.options.kind()) {
+            (Some(name), Some(FileKind::MainDb)) if name.path() == Mount::<F>::NAME => Ok(OpenedFile {
+                file: Handle::Database {
+                    database: shared.database.clone(),
+                    reading: None,
+                },
+                access: OpenAccess::ReadOnly,
+            }),
+            // What SQLite wants for itself.
+            (None, _) => Ok(OpenedFile {
+                file: Handle::Temporary(MemChunksFile::default()),
+                access: request.options.access(),
+            }),
+            (Some(name), _) => Err(VfsError::new(
+                VfsErrorCode::CantOpen,
+                format!("there is no file {}, only {}", name.path(), Mount::<F>::NAME).into(),
+            )),
+        }
+    }
+
+    fn close_file(_: &Self::AppData, _: Option<&str>, mut file: Self::File, _: OpenOptions) -> VfsResult<()> {
+        file.unlock(LockLevel::None)
+    }
+
+    fn access(_: &Self::AppData, name: &str, _: AccessMode) -> VfsResult<bool> {
+        // There never is a journal or a WAL.
+        Ok(name == Mount::<F>::NAME)
+    }
+
+    fn full_pathname(_: &Self::AppData, name: &str) -> VfsResult<String> {
+        Ok(name.to_owned())
+    }
+
+    fn delete_file(_: &Self::AppData, name: &str, _: bool) -> VfsResult<()> {
+        Err(VfsError::new(
+            VfsErrorCode::IoDelete,
+            format!("{name} is not deleted by SQL").into(),
+        ))
+    }
+}
+
+/// An open file.
+enum Handle<F: File> {
+    Database {
+        database: Rc<Database<F>>,
+        reading: Option<Reading>,
+    },
+    Temporary(MemChunksFile),
+}
+
+impl<F: File> VfsFile for Handle<F> {
+    fn read(&mut self, buffer: &mut [u8], offset: u64) -> VfsResult<usize> {
+        match self {
+            Self::Database { database, .. } => database.read(offset, buffer).map_err(|error| failed(&error)),
+            Self::Temporary(file) => file.read(buffer, offset),
+        }
+    }
+
+    fn write(&mut self, buffer: &[u8], offset: u64) -> VfsResult<()> {
+        match self {
+            Self::Database { .. } => Err(read_only()),
+            Self::Temporary(file) => file.write(buffer, offset),
+        }
+    }
+
+    fn truncate(&mut self, size: u64) -> VfsResult<()> {
+        match self {
+            Self::Database { .. } => Err(read_only()),
+            Self::Temporary(file) => file.truncate(size),
+        }
+    }
+
+    fn sync(&mut self, _: SyncOptions) -> VfsResult<()> {
+        Ok(())
+    }
+
+    fn size(&self) -> VfsResult<u64> {
+        match self {
+            Self::Database { database, .. } => database.size().map_err(|error| failed(&error)),
+            Self::Temporary(file) => file.size(),
+        }
+    }
+
+    /// A shared lock is what SQLite holds from a statement's first row, or a transaction's first statement, to the
+    /// end: exactly while nothing may be applied.
+    fn lock(&mut self, level: LockLevel) -> VfsResult<()> {
+        match self {
+            Self::Database { database, reading } => {
+                if level > LockLevel::Shared {
+                    return Err(read_only());
+                }
+                reading.get_or_insert_with(|| database.begin_reading());
+                Ok(())
+            }
+            Self::Temporary(file) => file.lock(level),
+        }
+    }
+
+    fn unlock(&mut self, level: LockLevel) -> VfsResult<()> {
+        match self {
+            Self::Database { database, reading } => {
+                if level == LockLevel::None
+                    && let Some(reading) = reading.take()
+                {
+                    database.end_reading(reading);
+                }
+                Ok(())
+            }
+            Self::Temporary(file) => file.unlock(level),
+        }
+    }
+
+    fn check_reserved_lock(&self) -> VfsResult<bool> {
+        Ok(false)
+    }
+}
+
+fn failed(error: &file::Error) -> VfsError {
+    VfsError::new(VfsErrorCode::IoRead, error.to_string().into())
+}
+
+fn read_only() -> VfsError {
+    VfsError::new(
+        VfsErrorCode::ReadOnly,
+        "the copy of the database is not written by SQL".into(),
+    )
+}
