@@ -18,7 +18,8 @@ pub(super) enum Fault {
     Panic,
     /// The store's conformance suite runs on an empty database.
     Conformance(Db),
-    /// The body becomes the object of this key, unchecked and without metadata, as if another program had put it.
+    /// The body becomes the object of this key, unchecked, as if another program had put it; with no metadata but
+    /// Litestream's, if a header tells it.
     Plant(String),
     /// The object of this key goes.
     Uproot(String),
@@ -58,7 +59,11 @@ pub(super) async fn run(
             while let Some(chunk) = body.next().await? {
                 bytes.extend_from_slice(&chunk);
             }
-            bucket.put(key, bytes).execute().await?;
+            let mut put = bucket.put(key, bytes);
+            if let Some(time) = request.headers().get("Litestream-Timestamp")? {
+                put = put.custom_metadata([("litestream-timestamp".to_owned(), time)]);
+            }
+            put.execute().await?;
         }
         Fault::Uproot(key) => bucket.delete(key).await?,
         Fault::Keys => {

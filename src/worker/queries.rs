@@ -1,5 +1,6 @@
 //! Questions about a replica: its head, its segments, which of them make a state.
 
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use worker::{Request, Response};
 
@@ -12,8 +13,10 @@ use super::{heads, route};
 use crate::ltx::Txid;
 use crate::replica::{self, Position, SegmentInfo, Target};
 
-/// Segments in one answer of a listing, if not said otherwise.
-const PAGE: u32 = MAX_PAGE;
+/// Segments whose time is read from themselves for one plan.
+const MAX_TIMES_READ: usize = 400;
+/// As many requests as the Workers runtime makes at once.
+const PARALLEL: usize = 6;
 
 /// `GET /v1/{db}`
 pub(super) async fn head(request: &Request, store: &R2Store) -> Result<Response, Failure> {
@@ -33,7 +36,7 @@ pub(super) async fn list(request: &Request, store: &R2Store) -> Result<Response,
     let query = Query::of(request, &["level", "after", "cursor", "limit"])?;
     let level = query.text("level").map(route::level).transpose()?;
     let after = query.txid("after")?.unwrap_or_default();
-    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(PAGE);
+    let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(MAX_PAGE);
     // Before the listing: what the position promises, the listing holds.
     let position = heads::read(store).await?.position;
     let page = Listing::new(store, level, after)
@@ -61,7 +64,10 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
     let from = query.txid("from")?.unwrap_or_default();
     let head = heads::read(store).await?.position;
     check_from(from, head)?;
-    let segments = Listing::new(store, None, from).all().await?;
+    let mut segments = Listing::new(store, None, from).all().await?;
+    if let Target::Time(_) = target {
+        tell_times(store, &mut segments).await?;
+    }
     let plan = replica::plan(&segments, target, from).map_err(|error| {
         Failure::new(
             404,
@@ -70,6 +76,20 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
         )
     })?;
     answer(&plan, 200, head)
+}
+
+/// Reads the times that metadata do not tell from the segments themselves, if they are not too many.
+async fn tell_times(store: &R2Store, segments: &mut [SegmentInfo]) -> Result<(), Failure> {
+    let untold = segments.iter_mut().filter(|segment| segment.timestamp.is_none());
+    let mut reads = stream::iter(untold.take(MAX_TIMES_READ).map(async |segment| {
+        segment.timestamp = Some(store.read_header(segment.id).await?.timestamp);
+        Ok::<_, Failure>(())
+    }))
+    .buffer_unordered(PARALLEL);
+    while let Some(read) = reads.next().await {
+        read?;
+    }
+    Ok(())
 }
 
 /// A state beyond the head is of another history: "nothing newer" would be a lie.

@@ -145,12 +145,19 @@ impl R2Store {
 
     /// The header of a listed segment: from its metadata, or for an object that others created, from itself.
     pub(super) async fn header(&self, entry: &Entry) -> Result<Header> {
-        if let Some(header) = entry.header() {
-            return Ok(header);
+        match entry.header() {
+            Some(header) => Ok(header),
+            None => self.read_header(entry.id).await,
         }
-        let bytes = self.read(entry.id, 0..Header::LEN as u64).await?;
+    }
+
+    pub(super) async fn read_header(&self, id: SegmentId) -> Result<Header> {
         let broken =
-            |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(entry.id)));
+            |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(id)));
+        let bytes = match self.read(id, 0..Header::LEN as u64).await {
+            Err(Error::OutOfRange(_)) => return Err(broken("it is too short".to_owned())),
+            bytes => bytes?,
+        };
         let bytes = bytes
             .first_chunk()
             .ok_or_else(|| broken("it is too short".to_owned()))?;

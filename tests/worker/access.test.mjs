@@ -78,6 +78,8 @@ test('what is not there is 404, what is misnamed 400', async () => {
 test('a wrong method is 405 and says which are right', async () => {
   for (const [method, path, allow] of [
     ['POST', '/v1/app', 'GET, OPTIONS'],
+    ['PROPFIND', '/v1/app', 'GET, OPTIONS'],
+    ['PATCH', '/v1/app/plan', 'GET, OPTIONS'],
     ['PUT', '/v1/app/ltx', 'GET, OPTIONS'],
     ['DELETE', '/v1/app/plan', 'GET, OPTIONS'],
     ['DELETE', `/v1/app/ltx/${first.name}`, 'GET, HEAD, PUT, OPTIONS'],

@@ -11,7 +11,7 @@ import { hex16 } from './support/ltx.mjs';
 import { code, worker } from './support/worker.mjs';
 
 const { put, get, json, objects, raw, send } = await worker({ from: 'worker-faults' });
-const plant = (key, bytes) => json('POST', `/v1/-/plant/${key}`, { body: bytes });
+const plant = (key, bytes, headers) => json('POST', `/v1/-/plant/${key}`, { body: bytes, headers });
 const uproot = (key) => json('POST', `/v1/-/uproot/${key}`);
 const authorization = { Authorization: 'Bearer the-write-token' };
 
@@ -89,6 +89,48 @@ test('segments that others put are read from themselves', async () => {
   assert.match(refused.body.error.message, /no database sum.*snapshot/);
   assert.equal((await put('foreign', database.snapshot())).status, 201, 'a snapshot makes the state provable');
   assert.equal((await put('foreign', next)).status, 201);
+});
+
+test('their times are told by their metadata, or by themselves', async () => {
+  const database = new Database();
+  for (let count = 0; count < 3; count++) {
+    const { name, bytes } = database.next(undefined, { sums: false });
+    await plant(`times/000${name}`, bytes, count < 2 ? { 'Litestream-Timestamp': new Date(START + 1000 * (count + 1)).toISOString().replace('Z', '000001Z') } : {});
+  }
+  assert.deepEqual((await objects('times')).map(({ timestamp }) => timestamp), [START + 1000, START + 2000, undefined]);
+  for (const [time, segments] of [[START + 1999, 1], [START + 2000, 2], [START + 2999, 2], [START + 3000, 3]]) {
+    const plan = await get(`/v1/times/plan?timestamp=${time}`);
+    assert.equal(plan.status, 200, JSON.stringify(plan.body));
+    assert.equal(plan.body.segments.length, segments);
+  }
+});
+
+test('a replica of more segments than R2 lists at once', async () => {
+  const count = 1050;
+  const database = new Database();
+  const segments = Array.from({ length: count }, () => database.next());
+  await put('long', segments[0]);
+  const rest = segments.slice(1).entries();
+  await Promise.all(Array.from({ length: 16 }, async () => {
+    for (const [, { name, bytes }] of rest) assert.equal((await plant(`long/000${name}`, bytes)).status, 200);
+  }));
+  const bytes = segments.reduce((sum, segment) => sum + segment.bytes.length, 0);
+  for (let round = 0; round < 2; round++) {
+    const head = await get('/v1/long');
+    assert.equal(head.status, 200, JSON.stringify(head.body));
+    assert.deepEqual(head.body.position, database.position);
+    assert.deepEqual([head.body.segments, head.body.bytes], [count, bytes]);
+  }
+  assert.equal((await put('long', database.next())).status, 201);
+  const plan = await get('/v1/long/plan');
+  assert.equal(plan.body.segments.length, count + 1);
+  const first = await get('/v1/long/ltx');
+  assert.equal(first.body.segments.length, 1000);
+  const second = await get(`/v1/long/ltx?cursor=${encodeURIComponent(first.body.next)}`);
+  assert.equal(second.body.segments.length, count + 1 - 1000);
+  assert.equal(second.body.next, null);
+  assert.equal((await get(`/v1/long/ltx?after=${hex16(count - 1)}`)).body.segments.length, 2);
+  assert.equal((await get(`/v1/long/ltx?after=${hex16(5)}`)).body.segments[0].min_txid, hex16(6));
 });
 
 test('what is not a segment is passed over', async () => {
