@@ -37,7 +37,7 @@ fn time_at(text: &str, now: jiff::Timestamp) -> Result<Timestamp, String> {
         return Ok(Timestamp(time.as_millisecond()));
     }
     let span: Span = text.parse().map_err(|_| example.to_owned())?;
-    if !span.is_negative() {
+    if span.is_positive() {
         return Err(format!("say \"{text} ago\": {example}"));
     }
     let ago = span
@@ -59,6 +59,7 @@ mod tests {
         let at = |text: &str| time_at(text, now).map(|time| time.0 - now.as_millisecond());
         assert_eq!(at("2026-01-31T12:00:00.250Z"), Ok(250));
         assert_eq!(at("2026-01-31T13:00:01+01:00"), Ok(1000));
+        assert_eq!(at("0s ago"), Ok(0));
         assert_eq!(at("30m ago"), Ok(-30 * 60_000));
         assert_eq!(at("1h 30m ago"), Ok(-90 * 60_000));
         assert_eq!(at("2 days ago"), Ok(-2 * 86_400_000));
