@@ -24,13 +24,16 @@ import { freePort, startWorker } from './worker/start.mjs';
 await main(async () => {
   const { path, setWal, port } = options();
   const running = [];
+  const waiting = new AbortController();
   const told = new Promise((resolve) => {
     const stop = () => (running.length ? resolve() : process.exit(0)); // during setup and build there is nothing to end
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, stop);
     whenParentEnds(stop);
   });
-  await setup();
-  await build();
+  if (!process.env.WALFERRY_NO_BUILD) {
+    await setup();
+    await build();
+  }
   try {
     const secrets = tokens();
     const name = path ? databaseName(path) : 'demo';
@@ -50,17 +53,18 @@ await main(async () => {
       programs.push(start('the application', 'python3', [inRoot('scripts', 'demo-app.py'), database]));
       while (!existsSync(database)) await Promise.race([sleep(50), failOn(programs)]);
     }
-    const ferry = ['replicate', ...(setWal ? ['--set-wal'] : []), database, replica];
-    programs.push(start('walferry', inRoot('target', 'release', 'walferry'), ferry, { WALFERRY_TOKEN: secrets.write, LOG_LEVEL: process.env.LOG_LEVEL ?? 'warn' }));
+    const ferry = ['replicate', '--log-level', 'warn', ...(setWal ? ['--set-wal'] : []), database, replica];
+    programs.push(start('walferry', inRoot('target', 'release', 'walferry'), ferry, { WALFERRY_TOKEN: secrets.write }));
     running.unshift(...programs);
 
     const ended = failOn(programs);
-    const shipped = firstCopy(replica, secrets.read);
+    const shipped = firstCopy(replica, secrets.read, waiting.signal);
     if ((await Promise.race([shipped, ended, told.then(() => 'told')])) !== 'told') {
       console.log(welcome({ worker, name, database, replica, secrets, own: Boolean(path) }));
       await Promise.race([told, ended]);
     }
   } finally {
+    waiting.abort();
     for (const one of running) await one.stop();
   }
   process.exit(0);
@@ -86,28 +90,28 @@ async function failOn(programs) {
   throw new Failure(`${name} ${how}; what it said is above.`);
 }
 
-/** Waits until the replica has a position: then there is something to restore. */
-async function firstCopy(replica, token) {
-  for (;;) {
+/** Waits until the replica has a segment: then there is something to restore. */
+async function firstCopy(replica, token, given) {
+  while (!given.aborted) {
     const answer = await fetch(replica, { headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined);
-    if (answer?.ok && (await answer.json()).position) return;
-    await answer?.body?.cancel().catch(() => {});
+    const head = await answer?.json().catch(() => undefined);
+    if (answer?.ok && head?.segments > 0) return;
     await sleep(100);
   }
 }
 
 function welcome({ worker, name, database, replica, secrets, own }) {
-  const short = relative(process.cwd(), database);
-  const cli = relative(process.cwd(), inRoot('target', 'release', 'walferry'));
+  const here = (path) => (relative(calledFrom, path).startsWith('..') ? path : relative(calledFrom, path));
+  const ask = `
+  and ask, for example  select * from takings;
+                        select * from log order by at desc limit 10;`;
   return `
-  ${own ? 'Your database' : 'An application writes to'}  ${short}${own ? '' : '   (a few rows every second)'}
+  ${own ? 'Your database        ' : 'An application writes'} ${here(database)}
   walferry ships it to  ${replica}
 
-  Open this page:       ${worker.url}/#db=${name}&token=${secrets.read}
-  ${own ? '' : `and ask, for example: select * from takings;
-                        select * from log order by at desc limit 10;
-  `}
-  Or restore it here:   WALFERRY_TOKEN=${secrets.read} ${cli} restore -o copy.db ${replica}
+  Open this page        ${worker.url}/#db=${name}&token=${secrets.read}${own ? '' : ask}
+
+  Or restore it here    WALFERRY_TOKEN=${secrets.read} ${here(inRoot('target', 'release', 'walferry'))} restore -o copy.db ${replica}
 
   Ctrl-C ends everything.
 `;
