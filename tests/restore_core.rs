@@ -10,11 +10,14 @@
 
 mod segments;
 
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use segments::content::Random;
+use segments::decode;
 use segments::history::{History, create, delete, id, objects};
 use segments::restoring::{Counting, refresh, restore};
-use walferry::ltx::{Codec, Txid};
+use walferry::ltx::{Codec, Compressor, Encoder, Pgno, Txid};
 use walferry::replica::Target;
 use walferry::restore::Error;
 use walferry::store::MemoryStore;
@@ -123,6 +126,39 @@ proptest! {
                 None => prop_assert_eq!(from, history.last()),
             }
         }
+    }
+}
+
+proptest! {
+    /// A compaction takes packed pages over as they are, from segments of any codec.
+    #[test]
+    fn packed_pages_are_merged_as_they_are(seed in 1u64.., transactions in 3u64..10) {
+        let mut random = Random(seed);
+        let history = History::random(512, transactions as usize, &mut random);
+        let store = MemoryStore::default();
+        let mut merged = BTreeMap::new();
+        for txid in 1..=history.last() {
+            let promised = random.below(2) == 0;
+            let bytes = history.segment(txid, txid, Codec::ALL[random.below(4)], promised);
+            create(&store, id(0, txid, txid), &bytes);
+            if txid > 1 {
+                merged.extend(decode(&bytes).unwrap().pages.into_iter().map(|page| (page.pgno, page)));
+                delete(&store, id(0, txid, txid));
+            }
+        }
+        let header = history.header(2, history.last(), true);
+        let commit = Pgno(header.commit);
+        let mut encoder = Encoder::new(Vec::new(), header, Compressor::new(Codec::Lz4)).unwrap();
+        for page in merged.range(..=commit).map(|(_, page)| page) {
+            encoder.packed_page(page.pgno, page.codec, page.crc, &page.payload).unwrap();
+        }
+        let (bytes, ..) = encoder.finish().unwrap();
+        let again = decode(&bytes).unwrap();
+        prop_assert!(again.pages.iter().eq(merged.range(..=commit).map(|(_, page)| page)));
+        create(&store, id(1, 2, history.last()), &bytes.into());
+        let (state, position) = restore(&store, Target::Latest).unwrap();
+        prop_assert!(state == history.states[history.last() as usize]);
+        prop_assert_eq!(position, history.position(history.last()));
     }
 }
 
