@@ -25,7 +25,12 @@ pub struct Watcher {
     signals: Arc<Signals>,
     /// `None` where the system has no notification, or no more to give away.
     system: Option<RecommendedWatcher>,
-    listening: Listening,
+    /// The WAL is left alone for now.
+    paused: bool,
+    /// The system notifies of the WAL, as far as that is wanted.
+    hears_wal: bool,
+    /// It notifies of the database.
+    hears_database: bool,
 }
 
 /// What was written since the last wake, however often.
@@ -35,15 +40,6 @@ pub struct Wake {
     pub wal: bool,
     /// The database file: somebody copies frames back, or it was replaced.
     pub database: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Listening {
-    /// The system notifies.
-    Notified,
-    /// It does not, for one of the files at least.
-    Polling,
-    Paused,
 }
 
 #[derive(Debug, Default)]
@@ -64,68 +60,85 @@ impl Watcher {
         let system = notify::recommended_watcher(handler)
             .inspect_err(|error| tracing::warn!(%error, "no file notification: polling instead"))
             .ok();
-        let listening = Listening::Paused;
+        let (paused, hears_wal, hears_database) = (false, false, false);
+        let (database, wal) = (database.into(), wal.into());
         let mut watcher = Self {
-            database: database.into(),
-            wal: wal.into(),
+            database,
+            wal,
             signals,
             system,
-            listening,
+            paused,
+            hears_wal,
+            hears_database,
         };
-        watcher.resume();
+        watcher.listen();
         watcher
     }
 
-    /// Waits for a write. May be dropped while it waits without losing one. While paused, only for a write of the
-    /// database file.
+    /// Waits for a write. May be dropped while it waits without losing one.
     pub async fn wait(&mut self) -> Wake {
         loop {
             if self.signals.lost.swap(false, Ordering::AcqRel) {
-                self.pause();
-                self.resume();
+                self.listen();
             }
             let wake = self.signals.take();
             if wake != Wake::default() {
                 return wake;
             }
-            if self.listening != Listening::Polling {
-                self.signals.wake.notified().await;
-            } else if tokio::time::timeout(POLL, self.signals.wake.notified())
-                .await
-                .is_err()
-            {
-                self.signals.lost.store(true, Ordering::Release);
+            let woken = self.signals.wake.notified();
+            if self.hears_wal && self.hears_database {
+                woken.await;
+            } else if tokio::time::timeout(POLL, woken).await.is_err() {
+                self.listen();
                 return Wake {
-                    wal: true,
+                    wal: !self.paused,
                     database: true,
                 };
             }
         }
     }
 
-    /// Stops listening to the WAL: while a database is written all the time and looked at regularly, its events only
-    /// cost, the writers too. Writes of the database file are still told: a RESTART or TRUNCATE checkpoint of the
-    /// application may be waiting for the pin.
+    /// Leaves the WAL alone: while it is written all the time and read at an interval, events only cost, the writers
+    /// too. The database file is listened to as before: whoever copies frames back may have to wait for us.
     pub fn pause(&mut self) {
-        if let Some(system) = &mut self.system {
-            // A file that is gone is not watched any more.
-            system.unwatch(&self.wal).ok();
-        }
-        self.listening = Listening::Paused;
+        self.paused = true;
+        self.listen_to_wal();
     }
 
-    /// Listens again. What was written meanwhile is not told: look once after this.
+    /// Listens to the WAL again. What was written to it meanwhile is not told: look once after this.
     pub fn resume(&mut self) {
-        let mut watch = |path: &PathBuf| {
-            let system = self.system.as_mut()?;
-            system.watch(path, RecursiveMode::NonRecursive).ok()
-        };
-        let both = [watch(&self.database), watch(&self.wal)];
-        self.listening = if both.iter().all(Option::is_some) {
-            Listening::Notified
+        self.paused = false;
+        self.listen_to_wal();
+    }
+
+    /// Watches both files as they are now.
+    fn listen(&mut self) {
+        self.hears_database = listen_to(&mut self.system, &self.database);
+        self.listen_to_wal();
+    }
+
+    fn listen_to_wal(&mut self) {
+        self.hears_wal = if self.paused {
+            ignore(&mut self.system, &self.wal);
+            true
         } else {
-            Listening::Polling
+            listen_to(&mut self.system, &self.wal)
         };
+    }
+}
+
+/// Watches the file that is now at a path; false if it cannot be watched.
+fn listen_to(system: &mut Option<RecommendedWatcher>, path: &Path) -> bool {
+    ignore(system, path);
+    system
+        .as_mut()
+        .is_some_and(|system| system.watch(path, RecursiveMode::NonRecursive).is_ok())
+}
+
+fn ignore(system: &mut Option<RecommendedWatcher>, path: &Path) {
+    if let Some(system) = system {
+        // A file that is gone, or was not there, is not watched.
+        system.unwatch(path).ok();
     }
 }
 
@@ -248,12 +261,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pause_is_quiet_and_ends() {
+    async fn a_pause_leaves_the_wal_alone_and_the_database_not() {
         let files = files();
         let mut watcher = Watcher::new(&files.database, &files.wal);
         watcher.pause();
         write(&files.wal);
         assert!(timeout(QUIET, watcher.wait()).await.is_err());
+        write(&files.database);
+        let wake = timeout(SOON, watcher.wait()).await.unwrap();
+        assert_eq!(
+            wake,
+            Wake {
+                wal: false,
+                database: true
+            }
+        );
         watcher.resume();
         assert!(timeout(QUIET, watcher.wait()).await.is_err());
         write(&files.wal);

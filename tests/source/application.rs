@@ -7,10 +7,10 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 
 /// Rows of values as text.
-pub type Rows = Vec<Vec<String>>;
+pub(crate) type Rows = Vec<Vec<String>>;
 
 /// A process that runs the SQL it is told; killed when dropped.
-pub struct Application {
+pub(crate) struct Application {
     process: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -18,12 +18,12 @@ pub struct Application {
 
 impl Application {
     /// With a connection that never waits for a lock.
-    pub fn open(database: &Path) -> Self {
+    pub(crate) fn open(database: &Path) -> Self {
         Self::start(Command::new("python3"), database)
     }
 
     /// With a library loaded before all others.
-    pub fn open_preloaded(database: &Path, library: &Path, variable: (&str, &str)) -> Self {
+    pub(crate) fn open_preloaded(database: &Path, library: &Path, variable: (&str, &str)) -> Self {
         let mut command = Command::new("python3");
         command.env("LD_PRELOAD", library).env(variable.0, variable.1);
         Self::start(command, database)
@@ -38,36 +38,43 @@ impl Application {
             .expect("python3 is needed for the tests");
         let input = process.stdin.take().expect("piped");
         let output = BufReader::new(process.stdout.take().expect("piped"));
-        let mut application = Self { process, input, output };
-        application.request(&json!({ "open": database })).expect("answer").expect("open");
+        let mut application = Self {
+            process,
+            input,
+            output,
+        };
+        application
+            .request(&json!({ "open": database }))
+            .expect("answer")
+            .expect("open");
         application
     }
 
     /// Runs a statement that must succeed.
-    pub fn sql(&mut self, sql: &str) -> Rows {
+    pub(crate) fn sql(&mut self, sql: &str) -> Rows {
         self.try_sql(sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
     }
 
     /// Runs a statement.
-    pub fn try_sql(&mut self, sql: &str) -> Result<Rows, String> {
+    pub(crate) fn try_sql(&mut self, sql: &str) -> Result<Rows, String> {
         self.send(sql);
         self.answer().expect("the application died")
     }
 
     /// Runs a statement in which the application dies.
-    pub fn last_sql(mut self, sql: &str) {
+    pub(crate) fn last_sql(mut self, sql: &str) {
         self.send(sql);
         assert!(self.answer().is_none(), "it lives");
         self.process.wait().expect("wait");
     }
 
     /// Starts a statement; [`answer`](Self::answer) waits for its end.
-    pub fn send(&mut self, sql: &str) {
+    pub(crate) fn send(&mut self, sql: &str) {
         writeln!(self.input, "{}", json!({ "sql": sql })).expect("write");
     }
 
     /// `None` if the application has died.
-    pub fn answer(&mut self) -> Option<Result<Rows, String>> {
+    pub(crate) fn answer(&mut self) -> Option<Result<Rows, String>> {
         let mut line = String::new();
         if self.output.read_line(&mut line).expect("read") == 0 {
             return None;
@@ -85,7 +92,7 @@ impl Application {
     }
 
     /// Without closing anything.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().expect("kill");
         self.process.wait().expect("wait");
     }
@@ -99,31 +106,33 @@ impl Drop for Application {
 }
 
 /// A database in a folder of its own.
-pub struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
     /// A new folder.
-    pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("folder") }
+    pub(crate) fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().expect("folder"),
+        }
     }
 
-    pub fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.folder.path().canonicalize().expect("folder").join("app.db")
     }
 
-    pub fn wal(&self) -> PathBuf {
+    pub(crate) fn wal(&self) -> PathBuf {
         self.folder.path().join("app.db-wal")
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The bytes of the database file, read by a process of its own: closing the file in this one would drop the
     /// locks of the connections.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let output = Command::new("cat").arg(self.database()).output().expect("cat");
         assert!(output.status.success());
         output.stdout
@@ -131,7 +140,7 @@ impl Place {
 }
 
 /// A database with a table `t(a integer primary key, b blob)` and its application, which never checkpoints by itself.
-pub fn database(setup: &str) -> (Place, Application) {
+pub(crate) fn database(setup: &str) -> (Place, Application) {
     let place = Place::new();
     let mut application = Application::open(&place.database());
     for statement in setup.split(';').filter(|statement| !statement.trim().is_empty()) {
@@ -144,6 +153,6 @@ pub fn database(setup: &str) -> (Place, Application) {
 }
 
 /// The project's folder.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -4,8 +4,6 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::process::Command;
 
-use walferry::native::sqlite::Location;
-
 use crate::application::{Application, database, root};
 use crate::follower::Follower;
 
@@ -59,7 +57,12 @@ fn a_transaction_of_an_application_killed_in_its_commit_is_not_seen() {
     application.sql("insert into t(b) values('kept')");
     let library = place.file("die_in_fsync.so");
     let source = root().join("tests/support/die_in_fsync.c");
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(source).arg("-ldl").status();
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .arg(&library)
+        .arg(source)
+        .arg("-ldl")
+        .status();
     assert!(built.unwrap().success());
 
     let mut follower = Follower::start(&place.database());
@@ -75,7 +78,10 @@ fn a_transaction_of_an_application_killed_in_its_commit_is_not_seen() {
     while let Some(transaction) = reader.next().unwrap() {
         last = transaction.end.frame;
     }
-    assert!(last > before.mx_frame, "the transaction is not in the file: {last}");
+    assert!(
+        last > before.mx_frame,
+        "the transaction is not in the file: {last}"
+    );
 
     assert_eq!(follower.source.committed().unwrap(), before);
     assert!(follower.source.commit_under_way(&before).unwrap());
@@ -83,7 +89,7 @@ fn a_transaction_of_an_application_killed_in_its_commit_is_not_seen() {
     application.sql("insert into t(b) values('instead')");
     follower.assert_complete();
     assert_eq!(application.sql("select b from t"), [["kept"], ["instead"]]);
-    let bytes = &follower.image;
+    let bytes = &follower.image.bytes;
     assert!(bytes.windows(7).any(|window| window == b"instead"));
     assert!(!bytes.windows(4).any(|window| window == b"lost"));
 }
@@ -100,10 +106,17 @@ fn a_torn_wal_index_is_rebuilt() {
         // The frame count in one copy of the header. In a process of its own: closing the file drops locks.
         let tear = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(int(sys.argv[2])); f.write(b'\\xff')";
         let shm = place.file("app.db-shm");
-        let torn = Command::new("python3").args(["-c", tear]).arg(shm).arg(offset.to_string()).status();
+        let torn = Command::new("python3")
+            .args(["-c", tear])
+            .arg(shm)
+            .arg(offset.to_string())
+            .status();
         assert!(torn.unwrap().success());
         let now = follower.source.committed().unwrap();
-        assert_eq!((now.salts, now.mx_frame, now.commit), (before.salts, before.mx_frame, before.commit));
+        assert_eq!(
+            (now.salts, now.mx_frame, now.commit),
+            (before.salts, before.mx_frame, before.commit)
+        );
     }
     application.sql("insert into t(b) values('after')");
     follower.assert_complete();
@@ -123,7 +136,15 @@ fn stale_frames_do_not_count() {
     let now = follower.source.committed().unwrap();
     assert!(now.mx_frame < 10, "the WAL was not restarted: {now:?}");
     assert!(!follower.source.commit_under_way(&now).unwrap());
-    assert!(follower.source.frame_checksum_at(now.mx_frame + 1).unwrap().unwrap().0 != now.salts);
+    assert!(
+        follower
+            .source
+            .frame_checksum_at(now.mx_frame + 1)
+            .unwrap()
+            .unwrap()
+            .0
+            != now.salts
+    );
     follower.assert_complete();
 }
 
@@ -161,7 +182,9 @@ fn a_wal_overwritten_by_others_is_noticed() {
     let wal = OpenOptions::new().write(true).open(place.wal()).unwrap();
     let at = 32 + u64::from(committed.mx_frame - 1) * 4120 + 8;
     wal.write_all_at(&[0; 8], at).unwrap();
-    let error = follower.source.changes(0, committed.commit, &committed).unwrap_err();
+    let error = follower
+        .source
+        .changes(0, committed.commit, &committed)
+        .unwrap_err();
     assert!(error.to_string().contains("changed while it was read"), "{error}");
-    assert_eq!(Location::File, Location::File);
 }

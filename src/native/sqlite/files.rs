@@ -185,7 +185,7 @@ impl Claim {
         claimed
             .get_or_insert_default()
             .insert(identity)
-            .then_some(Self(identity))
+            .then(|| Self(identity))
     }
 }
 

@@ -150,7 +150,10 @@ impl Source {
         } else {
             changed.newest.clone()
         };
-        self.still(committed)?;
+        // Without a frame to read, a restart takes nothing away.
+        if from_frame < committed.mx_frame || grown {
+            self.still(committed)?;
+        }
         let changed = Changed {
             commit: committed.commit,
             ..changed
