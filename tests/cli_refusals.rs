@@ -1,5 +1,12 @@
 //! What a person gets wrong is said in a sentence, with an exit code by class, and changes nothing.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

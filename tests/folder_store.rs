@@ -1,5 +1,12 @@
 //! A folder is a store, laid out as Litestream's.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};

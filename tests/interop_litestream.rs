@@ -3,6 +3,13 @@
 //! `node scripts/setup.mjs` installs both versions of Litestream: 0.5.15 is the last to write and read LZ4 frames
 //! only, 0.5.17 writes LZ4 blocks.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

@@ -1,6 +1,13 @@
 //! Commits that came and went while walferry was away: the application's last connection copied them back into the
 //! database and left the WAL as empty as it was found.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

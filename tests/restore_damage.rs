@@ -1,5 +1,12 @@
 //! Whatever happens to a replica's objects, a restore tells it, ends with its exit code, and leaves nothing.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

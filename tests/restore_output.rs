@@ -1,5 +1,12 @@
 //! A restore leaves a whole, proven database, or nothing; and takes little memory for it.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

@@ -1,5 +1,12 @@
 //! The promise: whatever an application does to its database, and however often walferry is killed meanwhile, the
 //! restored database is the source, byte for byte.
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "this is a test"
+)]
 
 mod support;
 

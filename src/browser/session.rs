@@ -121,6 +121,11 @@ impl Session {
         Ok(Uint8Array::from(bytes.get(..read).unwrap_or_default()))
     }
 
+    /// Ends open transactions, so that nothing waits for them.
+    pub fn end_statements(&self) {
+        self.reader.take();
+    }
+
     /// Ends the session and deletes the copy.
     pub async fn delete(self) -> Result<(), JsValue> {
         let folder = self.folder.clone();

@@ -104,7 +104,7 @@ fn is_left_over(path: &Path, now: SystemTime) -> bool {
 }
 
 /// The folder that holds `path`.
-fn folder_of(path: &Path) -> &Path {
+pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -1,5 +1,12 @@
 //! What the integration tests share: an application that writes, walferry itself, the Worker on workerd.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "only tests use it"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -163,10 +170,15 @@ impl Worker {
     pub const READ_TOKEN: &str = "test-read-token-0123456789abcdef";
 
     pub fn start(state: &Path) -> Self {
+        Self::start_at(state, 0)
+    }
+
+    /// At a port; 0 is any that is free.
+    pub fn start_at(state: &Path, port: u16) -> Self {
         let mut command = Command::new("node");
         command
             .arg(project().join("scripts/worker.mjs"))
-            .args(["--port", "0", "--state"])
+            .args(["--port", &port.to_string(), "--state"])
             .arg(state)
             .env("WALFERRY_WRITE_TOKEN", Self::WRITE_TOKEN)
             .env("WALFERRY_READ_TOKEN", Self::READ_TOKEN)

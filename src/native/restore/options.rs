@@ -2,10 +2,10 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Error;
-use crate::native::new_file::NewFile;
+use crate::native::new_file::{self, NewFile};
 use crate::replica::Target;
 
 /// What SQLite keeps beside a database.
@@ -23,10 +23,7 @@ pub struct Options {
 impl Options {
     /// Whether the output can be made: its folder is there, and it and its companions are not.
     pub fn check(&self) -> Result<(), Error> {
-        let folder = match self.output.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let folder = new_file::folder_of(&self.output);
         if !folder.is_dir() {
             return Err(Error::NoFolder(folder.to_owned()));
         }
@@ -46,6 +43,9 @@ impl Options {
 
     /// Starts the output under its temporary name, full of zeros.
     pub(super) fn start(&self, len: u64) -> Result<NewFile, Error> {
+        if let Err(error) = new_file::sweep(new_file::folder_of(&self.output)) {
+            tracing::debug!("what an earlier restore left was not looked for: {error}");
+        }
         let start = || {
             let file = NewFile::create(&self.output, 0o666)?;
             file.file().set_len(len)?;
