@@ -12,7 +12,7 @@ use super::gate::Permit;
 
 /// What is read at once. (The runtime's own chunks have 4 KiB: most of the time would go into asking for them.)
 const CHUNK: u32 = 64 * 1024;
-/// What is read of a body that nobody wants.
+/// What is read of a body that is not welcome.
 const MAX_DRAINED: u64 = 1 << 20;
 
 /// Its chunks as they arrive, which must add up to the declared length.
@@ -22,6 +22,7 @@ pub(super) struct Body {
     size: u64,
     seen: u64,
     permit: Option<Permit>,
+    is_welcome: bool,
 }
 
 impl Body {
@@ -31,7 +32,13 @@ impl Body {
             size: 0,
             seen: 0,
             permit: None,
+            is_welcome: false,
         }
+    }
+
+    /// Says that the client may send it.
+    pub(super) fn welcome(&mut self) {
+        self.is_welcome = true;
     }
 
     /// Says how long it will be, and what allows to hold some of it in memory.
@@ -70,11 +77,10 @@ impl Body {
     }
 
     /// Reads the rest of it, before a refusal: who still sends while the answer comes may see a broken connection
-    /// instead. Only a short rest of a body that was not expected.
+    /// instead. Of a body that is not welcome, only a short rest.
     pub(super) async fn drain(mut self) {
-        let expected = self.permit.is_some();
         let mut rest = 0u64;
-        while (expected || rest < MAX_DRAINED)
+        while (self.is_welcome || rest < MAX_DRAINED)
             && let Ok(Some(chunk)) = self.read().await
         {
             rest = rest.saturating_add(chunk.len() as u64);

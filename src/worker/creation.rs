@@ -78,9 +78,12 @@ impl<'a> Creation<'a> {
 
     /// After the creation: the segment stands if it overlaps no other. Else it is withdrawn.
     pub(super) async fn settle(&self, header: &Header) -> Result<Position, Failure> {
-        match heads::read_past(self.store, self.head.tip).await {
-            Ok(head) if self.stands(&head) => Ok(Head::at(self.id, header).position),
-            Ok(_) | Err(NoHead::Forked(..) | NoHead::Changed) => Err(self.withdraw(header).await),
+        if !self.moves_head() {
+            return Ok(self.head.position);
+        }
+        match heads::read_after_creation(self.store, self.head.tip, self.id, header).await {
+            Ok(head) => Ok(head.position),
+            Err(NoHead::Forked(..) | NoHead::Changed) => Err(self.withdraw(header).await),
             Err(NoHead::Unseen(failure)) => Err(failure),
         }
     }
@@ -174,16 +177,6 @@ impl<'a> Creation<'a> {
     /// A snapshot of an empty replica makes its first state, of another it changes nothing.
     fn moves_head(&self) -> bool {
         self.id.level == Level::RAW || self.head.tip.is_none()
-    }
-
-    fn stands(&self, head: &Head) -> bool {
-        let Some(tip) = head.tip else {
-            return false;
-        };
-        match self.id.level {
-            Level::RAW => tip.max == self.id.max || (tip.level == Level::RAW && tip.max > self.id.max),
-            _ => !self.moves_head() || (tip == self.id && head.segments == 1),
-        }
     }
 
     /// Deletes what was created, and says why.

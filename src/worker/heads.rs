@@ -9,9 +9,10 @@ use std::collections::HashMap;
 use super::failure::Failure;
 use super::head::Head;
 use super::listing::MAX_PAGE;
-use super::r2::{Entry, R2Store, key_before};
+use super::r2::{R2Store, Times, key_before};
 use super::route::Db;
-use crate::replica::{Level, SegmentId};
+use crate::ltx::Header;
+use crate::replica::{Level, SegmentId, SegmentInfo};
 use crate::store;
 
 /// Pages of one request: below the 50 requests that the free plan allows. The next request goes on from there.
@@ -31,9 +32,10 @@ struct Known {
     head: Option<Head>,
 }
 
-/// Level 0 up to its segment `last`: the part that is not listed again.
+/// Segments from `first` to `last`.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {
+    first: Option<SegmentId>,
     last: Option<SegmentId>,
     segments: u64,
     bytes: u64,
@@ -44,7 +46,7 @@ struct Tally {
 pub(super) enum NoHead {
     /// Two segments of level 0 overlap: two writers at once. One of them may be about to withdraw.
     Forked(SegmentId, SegmentId),
-    /// The remembered segment is not there: the replica was changed behind our back.
+    /// A segment that was there is not: the replica was changed behind our back.
     Changed,
     /// R2 could not be asked, or not to the end.
     Unseen(Failure),
@@ -62,86 +64,47 @@ pub(super) fn forget(db: &Db) {
 
 /// The head as R2 has it now.
 pub(super) async fn read(store: &R2Store) -> Result<Head, NoHead> {
-    let known = KNOWN.with_borrow(|known| known.get(store.db()).map(|known| known.level_0));
-    match walk(store, known.unwrap_or_default(), None).await {
-        Err(NoHead::Changed) => walk(store, Tally::default(), None).await,
-        result => result,
-    }
-}
-
-/// The same, after something was built on the segment `base`: [`NoHead::Changed`] if that is not there.
-pub(super) async fn read_past(store: &R2Store, base: Option<SegmentId>) -> Result<Head, NoHead> {
-    let known = KNOWN.with_borrow(|known| known.get(store.db()).map(|known| known.level_0));
-    let known = known.filter(|known| known.last == base);
-    walk(store, known.unwrap_or_default(), base).await
-}
-
-/// Lists what comes after `level_0`, and all of the other levels; `base` must be among it.
-async fn walk(store: &R2Store, mut level_0: Tally, mut base: Option<SegmentId>) -> Result<Head, NoHead> {
-    let mut expected = level_0.last;
-    let mut others = Tally::default();
-    let mut tip: Option<Entry> = None;
-    let mut start = expected.map(|last| key_before(Level::RAW, last.min));
-    for _ in 0..MAX_PAGES {
-        let page = store
-            .page(None, start.as_deref(), MAX_PAGE)
-            .await
-            .map_err(NoHead::unseen)?;
-        for entry in page.entries {
-            base = base.filter(|&base| base != entry.id);
-            match expected.take() {
-                Some(last) if last != entry.id => return Err(NoHead::Changed),
-                Some(_) => {}
-                None if entry.id.level == Level::RAW => level_0.add_next(&entry)?,
-                None => others.add(&entry),
-            }
-            if tip.as_ref().is_none_or(|tip| reaches_further(&entry, tip)) {
-                tip = Some(entry);
-            }
-        }
-        start = page.next;
-        if start.is_none() {
+    let seen = match walk(store, level_0(store.db()).unwrap_or_default(), &[]).await {
+        Err(NoHead::Changed) => walk(store, Tally::default(), &[]).await?,
+        seen => seen?,
+    };
+    let mut head = Head::EMPTY;
+    for &tip in &seen.tips {
+        head = Head::at(tip, &store.header(tip).await?);
+        // Of several that end there, the one that carries the sum of its state tells more.
+        if head.position.sum.is_some() {
             break;
         }
-        remember(
-            store.db(),
-            Known {
-                level_0,
-                head: hint(store.db()),
-            },
-        );
     }
-    if start.is_some() {
-        let message =
-            "The replica has so many segments that finding its head takes several requests; try again.";
-        return Err(NoHead::Unseen(Failure::passing("replica_large", message)));
-    }
-    if expected.is_some() || base.is_some() {
-        return Err(NoHead::Changed);
-    }
-    let mut head = match tip {
-        None => Head::EMPTY,
-        Some(tip) => {
-            let header = store.header(&tip).await.map_err(NoHead::unseen)?;
-            Head::at(tip.id, &header)
-        }
-    };
-    head.segments = level_0.segments.saturating_add(others.segments);
-    head.bytes = level_0.bytes.saturating_add(others.bytes);
-    remember(
-        store.db(),
-        Known {
-            level_0,
-            head: Some(head),
-        },
-    );
-    Ok(head)
+    Ok(seen.keep(store.db(), head))
 }
 
-/// Of two that end at the same transaction, the one that carries the sum of its state tells more.
-fn reaches_further(entry: &Entry, tip: &Entry) -> bool {
-    let has_sums = |entry: &Entry| entry.header().is_some_and(|header| header.sums.is_some());
-    entry.id.max > tip.id.max || (entry.id.max == tip.id.max && has_sums(entry) && !has_sums(tip))
+/// The head after a segment with this header was created on top of `base`; [`NoHead::Changed`] if the two are not
+/// part of one history. Costs one request where [`read`] takes two.
+pub(super) async fn read_after_creation(
+    store: &R2Store,
+    base: Option<SegmentId>,
+    created: SegmentId,
+    header: &Header,
+) -> Result<Head, NoHead> {
+    let start = level_0(store.db()).filter(|level_0| level_0.last == base);
+    let must: Vec<SegmentId> = base.into_iter().chain([created]).collect();
+    let seen = walk(store, start.unwrap_or_default(), &must).await?;
+    let head = Head::at(created, header);
+    if created.level != Level::RAW && !seen.starts_with(created) {
+        Err(NoHead::Changed)
+    } else if seen.tips.contains(&created) {
+        Ok(seen.keep(store.db(), head))
+    } else if seen.tips.iter().any(|tip| tip.level == Level::RAW) {
+        // It was built upon already: an earlier attempt's answer came late.
+        Ok(head)
+    } else {
+        Err(NoHead::Changed)
+    }
+}
+
+fn level_0(db: &Db) -> Option<Tally> {
+    KNOWN.with_borrow(|known| known.get(db).map(|known| known.level_0))
 }
 
 fn remember(db: &Db, seen: Known) {
@@ -153,25 +116,108 @@ fn remember(db: &Db, seen: Known) {
     });
 }
 
-impl Tally {
-    fn add(&mut self, entry: &Entry) {
-        self.segments = self.segments.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(entry.info().size);
+/// All of a replica's segments, as one listing told.
+#[derive(Debug, Default)]
+struct Seen {
+    level_0: Tally,
+    others: Tally,
+    /// Those that end at the newest transaction, the lowest level first.
+    tips: Vec<SegmentId>,
+}
+
+/// Lists what comes after `level_0`, and all of the other levels; these segments must be among it.
+async fn walk(store: &R2Store, level_0: Tally, must: &[SegmentId]) -> Result<Seen, NoHead> {
+    let mut missing = must.to_vec();
+    let mut expected = level_0.last;
+    let mut start = expected.map(|last| key_before(Level::RAW, last.min));
+    let mut seen = Seen {
+        level_0,
+        ..Seen::default()
+    };
+    for _ in 0..MAX_PAGES {
+        let page = store
+            .page(None, start.as_deref(), MAX_PAGE, Times::Untold)
+            .await?;
+        for segment in page.segments {
+            missing.retain(|&id| id != segment.id);
+            match expected.take() {
+                Some(last) if last != segment.id => return Err(NoHead::Changed),
+                Some(_) => {}
+                None if segment.id.level == Level::RAW => seen.level_0.add_next(&segment)?,
+                None => seen.others.add(&segment),
+            }
+            seen.reach(segment.id);
+        }
+        start = page.next;
+        if start.is_none() {
+            return if expected.is_none() && missing.is_empty() {
+                Ok(seen)
+            } else {
+                Err(NoHead::Changed)
+            };
+        }
+        let (level_0, head) = (seen.level_0, hint(store.db()));
+        remember(store.db(), Known { level_0, head });
+    }
+    let message = "The replica has so many segments that finding its head takes several requests; try again.";
+    Err(NoHead::Unseen(Failure::passing("replica_large", message)))
+}
+
+impl Seen {
+    fn reach(&mut self, id: SegmentId) {
+        let newest = self.tips.first().map(|tip| tip.max);
+        if newest.is_none_or(|newest| newest < id.max) {
+            self.tips.clear();
+        }
+        if newest.is_none_or(|newest| newest <= id.max) {
+            self.tips.push(id);
+        }
     }
 
-    /// Adds the next segment of level 0. If two overlap, nobody here can tell which is right.
-    fn add_next(&mut self, entry: &Entry) -> Result<(), NoHead> {
-        if let Some(last) = self.last.filter(|last| entry.id.min <= last.max) {
-            return Err(NoHead::Forked(last, entry.id));
-        }
-        self.add(entry);
-        self.last = Some(entry.id);
-        Ok(())
+    /// Whether a snapshot is the only one, and level 0 goes on from it.
+    fn starts_with(&self, snapshot: SegmentId) -> bool {
+        let goes_on = |first: SegmentId| first.min > snapshot.max;
+        self.others.segments == 1 && self.level_0.first.is_none_or(goes_on)
+    }
+
+    /// Remembers it, with the head that it gave.
+    fn keep(self, db: &Db, mut head: Head) -> Head {
+        head.segments = self.level_0.segments.saturating_add(self.others.segments);
+        head.bytes = self.level_0.bytes.saturating_add(self.others.bytes);
+        let level_0 = self.level_0;
+        remember(
+            db,
+            Known {
+                level_0,
+                head: Some(head),
+            },
+        );
+        head
     }
 }
 
-impl NoHead {
-    fn unseen(error: store::Error) -> Self {
+impl Tally {
+    fn add(&mut self, segment: &SegmentInfo) {
+        self.segments = self.segments.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(segment.size);
+        self.first = self.first.or(Some(segment.id));
+        self.last = Some(segment.id);
+    }
+
+    /// Adds the next segment of level 0. If two overlap, nobody here can tell which is right.
+    fn add_next(&mut self, segment: &SegmentInfo) -> Result<(), NoHead> {
+        match self.last {
+            Some(last) if segment.id.min <= last.max => Err(NoHead::Forked(last, segment.id)),
+            _ => {
+                self.add(segment);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl From<store::Error> for NoHead {
+    fn from(error: store::Error) -> Self {
         Self::Unseen(error.into())
     }
 }

@@ -77,6 +77,7 @@ async fn serve(request: &Request, method: &str, body: &mut Body, env: &Env) -> R
         Scope::Read
     };
     auth::authorize(request, env, scope)?;
+    body.welcome();
     let bucket = env.bucket(BUCKET).map_err(|_| no_bucket())?;
     let store = |db| R2Store::new(bucket.clone(), db);
     match route {

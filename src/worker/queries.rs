@@ -8,7 +8,7 @@ use super::failure::Failure;
 use super::json::answer;
 use super::listing::{Listing, MAX_PAGE};
 use super::query::Query;
-use super::r2::R2Store;
+use super::r2::{R2Store, Times};
 use super::{heads, route};
 use crate::ltx::Txid;
 use crate::replica::{self, Position, SegmentInfo, Target};
@@ -39,11 +39,11 @@ pub(super) async fn list(request: &Request, store: &R2Store) -> Result<Response,
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(MAX_PAGE);
     // Before the listing: what the position promises, the listing holds.
     let position = heads::read(store).await?.position;
-    let page = Listing::new(store, level, after)
+    let page = Listing::new(store, level, after, Times::Told)
         .page(query.text("cursor"), limit)
         .await?;
     let body = Segments {
-        segments: page.entries.iter().map(|entry| entry.info()).collect(),
+        segments: page.segments,
         next: page.next,
     };
     answer(&body, 200, position)
@@ -64,8 +64,13 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
     let from = query.txid("from")?.unwrap_or_default();
     let head = heads::read(store).await?.position;
     check_from(from, head)?;
-    let mut segments = Listing::new(store, None, from).all().await?;
-    if let Target::Time(_) = target {
+    let times = if let Target::Time(_) = target {
+        Times::Told
+    } else {
+        Times::Untold
+    };
+    let mut segments = Listing::new(store, None, from, times).all().await?;
+    if times == Times::Told {
         tell_times(store, &mut segments).await?;
     }
     let plan = replica::plan(&segments, target, from).map_err(|error| {
@@ -82,7 +87,7 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
 async fn tell_times(store: &R2Store, segments: &mut [SegmentInfo]) -> Result<(), Failure> {
     let untold = segments.iter_mut().filter(|segment| segment.timestamp.is_none());
     let mut reads = stream::iter(untold.take(MAX_TIMES_READ).map(async |segment| {
-        segment.timestamp = Some(store.read_header(segment.id).await?.timestamp);
+        segment.timestamp = Some(store.header(segment.id).await?.timestamp);
         Ok::<_, Failure>(())
     }))
     .buffer_unordered(PARALLEL);

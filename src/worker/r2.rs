@@ -26,19 +26,19 @@ pub(super) struct R2Store {
     db: Db,
 }
 
-/// An object whose name is a segment's.
-#[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) id: SegmentId,
-    object: Object,
-}
-
 /// A piece of a listing, ascending by key.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) entries: Vec<Entry>,
+    pub(super) segments: Vec<SegmentInfo>,
     /// The key below `<db>/` after which the listing goes on; `None` at its end.
     pub(super) next: Option<String>,
+}
+
+/// Whether a listing tells the segments' times. It costs: with metadata, R2 lists fewer objects at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Times {
+    Told,
+    Untold,
 }
 
 impl R2Store {
@@ -50,25 +50,24 @@ impl R2Store {
         &self.db
     }
 
-    /// One page of the objects of a level, or of all, whose keys below `<db>/` come after `start_after`. What is
+    /// One page of the segments of a level, or of all, whose keys below `<db>/` come after `start_after`. What is
     /// not named like a segment is passed over.
     pub(super) async fn page(
         &self,
         level: Option<Level>,
         start_after: Option<&str>,
         limit: u32,
+        times: Times,
     ) -> Result<Page> {
         let root = format!("{}/", self.db);
         let prefix = level.map_or_else(
             || root.clone(),
             |level| format!("{root}{}", Layout::Bucket.prefix(level)),
         );
-        let mut list = self
-            .bucket
-            .list()
-            .prefix(&prefix)
-            .limit(limit)
-            .include(vec![Include::CustomMetadata]);
+        let mut list = self.bucket.list().prefix(&prefix).limit(limit);
+        if times == Times::Told {
+            list = list.include(vec![Include::CustomMetadata]);
+        }
         if let Some(key) = start_after {
             list = list.start_after(format!("{root}{key}"));
         }
@@ -83,14 +82,16 @@ impl R2Store {
         } else {
             None
         };
-        let entry = |object| {
-            Some(Entry {
-                id: parse_key(&below_root(&object)?)?,
-                object,
+        let info = |object: &Object| {
+            Some(SegmentInfo {
+                id: parse_key(&below_root(object)?)?,
+                size: object.size(),
+                // Metadata that were not asked for must not be asked for: the `worker` crate panics.
+                timestamp: (times == Times::Told).then(|| timestamp_of(object)).flatten(),
             })
         };
         Ok(Page {
-            entries: objects.into_iter().filter_map(entry).collect(),
+            segments: objects.iter().filter_map(info).collect(),
             next,
         })
     }
@@ -143,15 +144,13 @@ impl R2Store {
         }
     }
 
-    /// The header of a listed segment: from its metadata, or for an object that others created, from itself.
-    pub(super) async fn header(&self, entry: &Entry) -> Result<Header> {
-        match entry.header() {
-            Some(header) => Ok(header),
-            None => self.read_header(entry.id).await,
+    /// A segment's header: from its metadata, or for an object that others created, from itself.
+    pub(super) async fn header(&self, id: SegmentId) -> Result<Header> {
+        let object = self.head(id).await?;
+        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
+        if let Some(header) = header_of(&object) {
+            return Ok(header);
         }
-    }
-
-    pub(super) async fn read_header(&self, id: SegmentId) -> Result<Header> {
         let broken =
             |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(id)));
         let bytes = match self.read(id, 0..Header::LEN as u64).await {
@@ -166,21 +165,6 @@ impl R2Store {
 
     fn key(&self, id: SegmentId) -> String {
         format!("{}/{}", self.db, id.key(Layout::Bucket))
-    }
-}
-
-impl Entry {
-    /// From its metadata, without asking R2 again.
-    pub(super) fn header(&self) -> Option<Header> {
-        header_of(&self.object)
-    }
-
-    pub(super) fn info(&self) -> SegmentInfo {
-        SegmentInfo {
-            id: self.id,
-            size: self.object.size(),
-            timestamp: timestamp_of(&self.object),
-        }
     }
 }
 
@@ -231,7 +215,7 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[async_trait(?Send)]
 impl Store for R2Store {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        Listing::new(self, Some(level), after).all().await
+        Listing::new(self, Some(level), after, Times::Told).all().await
     }
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {

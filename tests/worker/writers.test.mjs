@@ -74,6 +74,29 @@ test('of overlapping segments of different names, one wins at most, and retries 
   }
 });
 
+test('of first segments and first snapshots at once, one wins', async () => {
+  for (let round = 0; round < 5; round++) {
+    const db = `first-${round}`;
+    const contenders = Array.from({ length: 6 }, (_, index) => {
+      const database = new Database();
+      const first = database.next({ 1: database.page(100 + index) }, { count: BigInt(1 + (index >> 1)) });
+      return index % 2 ? first : database.snapshot();
+    });
+    const ship = async (segment) => {
+      for (let attempt = 0; ; attempt++) {
+        const answer = await put(db, segment);
+        if (answer.status !== 503 || attempt === 30) return answer;
+        await new Promise((later) => setTimeout(later, Math.random() * 100 * (attempt + 1)));
+      }
+    };
+    const answers = await Promise.all(contenders.map(ship));
+    assert.deepEqual(statuses(answers), [201, ...Array(5).fill(409)], JSON.stringify(answers.map(({ body }) => body)));
+    const winner = contenders[answers.findIndex(({ status }) => status === 201)];
+    assert.deepEqual((await get(`/v1/${db}`)).body.position, winner.position);
+    assert.equal((await objects(db)).length, 1);
+  }
+});
+
 test('many databases at once do not disturb each other', async () => {
   const ship = async (index) => {
     const database = new Database();
