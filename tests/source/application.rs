@@ -137,6 +137,18 @@ impl Place {
         assert!(output.status.success());
         output.stdout
     }
+
+    /// Spoils a byte of the wal-index, as a writer killed while it wrote there does; in a process of its own, too.
+    pub(crate) fn tear_wal_index(&self, offset: u64) {
+        let tear = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(int(sys.argv[2])); f.write(b'\\xff')";
+        let shm = self.file("app.db-shm");
+        let status = Command::new("python3")
+            .args(["-c", tear])
+            .arg(shm)
+            .arg(offset.to_string())
+            .status();
+        assert!(status.expect("python3").success());
+    }
 }
 
 /// A database with a table `t(a integer primary key, b blob)` and its application, which never checkpoints by itself.

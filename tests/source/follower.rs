@@ -106,7 +106,6 @@ impl Image {
         let pages = source.changes(from, self.commit, committed)?;
         assert_eq!(pages.commit(), committed.commit);
         assert_eq!(pages.iter().count(), pages.len());
-        assert_eq!(pages.is_empty(), pages.len() == 0);
         assert!(pages.iter().is_sorted_by(|(a, _), (b, _)| a < b));
         self.bytes.resize(committed.commit as usize * size, 0xee);
         let mut taken = Vec::new();
@@ -115,6 +114,7 @@ impl Image {
             source.read_page(pgno, location, &mut self.bytes[at..at + size])?;
             taken.push(pgno.0);
         }
+        assert_eq!(pages.is_empty(), taken.is_empty());
         self.restarts += u32::from(committed.salts != self.salts);
         (self.salts, self.frame, self.commit) = (committed.salts, committed.mx_frame, committed.commit);
         Ok(taken)

@@ -109,3 +109,50 @@ impl Overlay {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pages(lowest_commit: u32, commit: u32, newest: &[(u32, u32)], lock_page: u32) -> ChangedPages {
+        let newest: Vec<_> = newest.iter().map(|&(pgno, frame)| (Pgno(pgno), frame)).collect();
+        let frames = Overlay::new(newest.clone(), 2);
+        ChangedPages::new(
+            Changed {
+                commit,
+                lowest_commit,
+                newest,
+            },
+            frames,
+            Pgno(lock_page),
+        )
+    }
+
+    #[test]
+    fn grown_pages_follow_written_ones_without_the_lock_page() {
+        let changed = pages(4, 8, &[(1, 9), (3, 2), (6, 5)], 7);
+        let expected = [
+            (Pgno(1), Location::Frame(9)),
+            // Frame 2 is copied back.
+            (Pgno(3), Location::File),
+            (Pgno(5), Location::File),
+            (Pgno(6), Location::Frame(5)),
+            (Pgno(8), Location::File),
+        ];
+        assert!(changed.iter().eq(expected));
+        assert_eq!(changed.len(), 5);
+    }
+
+    #[test]
+    fn the_lock_page_is_counted_only_where_it_grew() {
+        for (lowest, commit, len) in [(4, 8, 3), (4, 5, 1), (5, 6, 0), (6, 8, 2), (4, 4, 0), (8, 4, 0)] {
+            let changed = pages(lowest, commit, &[], 6);
+            assert_eq!(
+                (changed.iter().count(), changed.len()),
+                (len, len),
+                "{lowest} to {commit}"
+            );
+            assert_eq!(changed.is_empty(), len == 0);
+        }
+    }
+}

@@ -6,6 +6,10 @@ use super::connection::Passive;
 use super::pin::Pin;
 use super::{Checkpointed, Committed, Error, Held, Pinned, Source};
 
+/// How long to try again, under the lock, to copy what other readers have kept from being copied.
+const RETRY: Duration = Duration::from_millis(2);
+const RETRY_PAUSE: Duration = Duration::from_micros(50);
+
 impl Source {
     /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin as
     /// [`advance`](Self::advance) does: onto the database file if all is copied back and held, so that the next
@@ -28,7 +32,9 @@ impl Source {
         patience: Duration,
         read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<Checkpointed, E> {
-        // Most of the work, and of the waiting for the disk, before anybody has to wait for it.
+        // Most of the work, and of the waiting for the disk, before anybody has to wait for it. (A second round before
+        // the lock was measured to save nothing: writers go on meanwhile.)
+        self.advance(Held::default())?;
         self.idle.passive()?;
         self.database.sync()?;
         self.idle.begin_immediate(patience)?;
@@ -48,13 +54,27 @@ impl Source {
         let committed = self.committed()?;
         read_rest(self, &committed)?;
         self.pinned.end()?;
-        let passive = self.pinned.passive();
+        let passive = self.passive_patiently();
         let before = self.index()?;
         self.pinned.begin_read()?;
         let after = self.index()?;
         self.pin = Pin::owing_nothing(&before, &after);
         let on_file = after.backfilled == after.header.mx_frame;
         Ok((passive?, if on_file { Pinned::File } else { Pinned::Frame }))
+    }
+
+    /// Other readers come and go: a writer that has just read and now waits for the lock is one. So a checkpoint that
+    /// did not copy everything is worth another try, though not a long wait.
+    fn passive_patiently(&self) -> Result<Passive, Error> {
+        let start = Instant::now();
+        loop {
+            let passive = self.pinned.passive()?;
+            let complete = !passive.busy && passive.backfilled == passive.frames;
+            if complete || start.elapsed() > RETRY {
+                return Ok(passive);
+            }
+            std::thread::sleep(RETRY_PAUSE);
+        }
     }
 }
 
