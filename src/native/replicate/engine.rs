@@ -30,7 +30,8 @@ const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// waits for an older one, with the write lock in its hands, and nothing tells us.
 const PIN_AGE: Duration = Duration::from_millis(50);
 /// For how long, and how often at the least, to look whether a checkpoint that was seen writing is done: it says so in
-/// the wal-index only, after it has synced the database file.
+/// the wal-index only, after it has synced the database file. The looks go on when the pin seems to be out of its way:
+/// the first time it is taken on the file it may still get a frame.
 const CHECKPOINT_WATCH: Duration = Duration::from_secs(5);
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(50);
 /// The write lock is taken when no more than so many frames are left to be read under it.
@@ -161,8 +162,11 @@ impl Engine {
 
             let committed = self.source.committed()?;
             let waits_for_cut = self.shipping.is_behind(&committed);
+            if stop.is_requested() && uploading.is_none() {
+                continue;
+            }
             let checkpoint_at = self.wants_checkpoint(&committed).then_some(self.next_checkpoint);
-            let pause = if self.pinned != Pinned::File && Instant::now() < checkpoint_until {
+            let pause = if Instant::now() < checkpoint_until {
                 Some(look.next(CHECKPOINT_LOOK))
             } else if waits_for_cut {
                 look = Look::default();
@@ -180,6 +184,7 @@ impl Engine {
                     self.watcher.pause();
                 } else {
                     self.watcher.resume();
+                    checkpoint_until = checkpoint_until.max(Instant::now() + CHECKPOINT_PAUSE);
                 }
                 continue;
             }
