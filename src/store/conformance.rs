@@ -26,8 +26,9 @@ pub async fn run(store: &dyn Store) {
     );
     let mut sum = DbSum::EMPTY;
     let mut made = Vec::new();
-    for txid in 1..=3 {
-        let (id, bytes, trailer) = segment(txid, &mut sum);
+    // The last covers a range, as one does that was shipped after a while.
+    for (min, max) in [(1, 1), (2, 2), (3, 4)] {
+        let (id, bytes, trailer) = range(min, max, &mut sum);
         assert_eq!(
             store.stat(id).await.expect("stat of what is not there"),
             None,
@@ -57,21 +58,25 @@ pub async fn deletes(store: &dyn Store, id: SegmentId) {
 
 /// A small valid segment at level 0: one page of a one-page database, in the chain of `sum`.
 pub fn segment(txid: u64, sum: &mut DbSum) -> (SegmentId, Bytes, Trailer) {
+    range(txid, txid, sum)
+}
+
+fn range(min: u64, max: u64, sum: &mut DbSum) -> (SegmentId, Bytes, Trailer) {
     let page_size = PageSize::new(512).expect("512 is a page size");
     let page = |txid: u64| vec![txid as u8; page_size.len()];
     let before = *sum;
-    if txid > 1 {
-        *sum = sum.minus(PageCrc::of(Pgno(1), &page(txid - 1)));
+    if min > 1 {
+        *sum = sum.minus(PageCrc::of(Pgno(1), &page(min - 1)));
     }
-    let crc = PageCrc::of(Pgno(1), &page(txid));
+    let crc = PageCrc::of(Pgno(1), &page(max));
     *sum = sum.plus(crc);
     let sums = Sums { before, after: *sum };
-    let time = Timestamp(1_700_000_000_000 + txid as i64 * 1000);
-    let header = Header::new(page_size, 1, (Txid(txid), Txid(txid)), time, Some(sums));
+    let time = Timestamp(1_700_000_000_000 + max as i64 * 1000);
+    let header = Header::new(page_size, 1, (Txid(min), Txid(max)), time, Some(sums));
     let mut encoder = Encoder::new(Vec::new(), header, Compressor::new(Codec::Lz4)).expect("a valid header");
-    encoder.page(Pgno(1), crc, &page(txid)).expect("a valid page");
+    encoder.page(Pgno(1), crc, &page(max)).expect("a valid page");
     let (bytes, trailer, _) = encoder.finish().expect("a valid segment");
-    let id = SegmentId::new(Level::RAW, Txid(txid), Txid(txid)).expect("a valid name");
+    let id = SegmentId::new(Level::RAW, Txid(min), Txid(max)).expect("a valid name");
     (id, Bytes::from(bytes), trailer)
 }
 
@@ -90,12 +95,13 @@ async fn listings(store: &dyn Store, made: &[(SegmentId, Bytes, Trailer)]) {
             .is_none_or(|time| time.0 == 1_700_000_000_000 + info.id.max.0 as i64 * 1000)
     };
     assert!(all.iter().all(time), "a time that is told is the segment's");
-    let after_two = store.list(Level::RAW, Txid(2)).await.expect("list");
-    assert_eq!(
-        after_two.len(),
-        1,
-        "a listing after a transaction leaves out what does not reach beyond it"
-    );
+    for (after, left) in [(1, 2), (2, 1), (3, 1), (4, 0)] {
+        assert_eq!(
+            store.list(Level::RAW, Txid(after)).await.expect("list").len(),
+            left,
+            "a listing after transaction {after} holds what reaches beyond it, and nothing else"
+        );
+    }
     assert_eq!(
         store.list(Level::SNAPSHOT, Txid::ZERO).await.expect("list"),
         [],
