@@ -18,6 +18,7 @@ use support::{Destination, assert_same_file, restore_ok, run_app, walferry};
 
 const USAGE: i32 = 2;
 const INPUT: i32 = 3;
+const UNREACHABLE: i32 = 4;
 const DAMAGED: i32 = 7;
 const EXISTS: i32 = 8;
 
@@ -195,6 +196,19 @@ fn a_database_that_is_not_in_wal_mode() {
     let out = place.path("out.db");
     restore_ok(&Destination::Folder(place.path("replica")), &out);
     assert_same_file(&database, &out, 4096);
+}
+
+/// No use in waiting for that: the path goes through a file.
+#[test]
+fn a_folder_that_cannot_be() {
+    let place = Place::new();
+    let db = place.text("app.db");
+    run_app(&["create", &db, "4096", "none"]);
+    refuses(
+        &["replicate", &db, &place.url("app.db/replica")],
+        UNREACHABLE,
+        "check the URL",
+    );
 }
 
 #[test]

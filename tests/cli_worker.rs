@@ -143,6 +143,30 @@ fn a_worker_that_is_not_there() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// From cron nobody waits forever; what is not shipped stays in the database.
+#[test]
+fn once_gives_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, db) = database(folder.path());
+    let url = format!("http://{}/v1/app", free_address());
+    let output = walferry()
+        .args(["replicate", "--once", &db, &url])
+        .output()
+        .unwrap();
+    says(&output, UNREACHABLE, "given up");
+    let replica = Destination::Folder(folder.path().join("replica"));
+    assert!(
+        walferry()
+            .args(["replicate", "--once", &db, &replica.url()])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let out = folder.path().join("out.db");
+    restore_ok(&replica, &out);
+    assert_same_file(&path, &out, 4096);
+}
+
 /// Another server answers at the URL.
 #[test]
 fn a_stranger() {

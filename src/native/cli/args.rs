@@ -82,7 +82,7 @@ pub(super) struct Replicate {
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
     pub(super) wal_limit: u64,
 
-    /// Ship what is committed now, then end
+    /// Ship what is committed now, then end; a destination that stays away for 15 s is a failure
     #[arg(long)]
     pub(super) once: bool,
 }

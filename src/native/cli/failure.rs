@@ -15,7 +15,7 @@ Exit codes:
   1  something unexpected, a fault of the disk for instance
   2  the command line or a URL is wrong
   3  the database or the wanted state: missing, not SQLite, not in WAL mode, no such time
-  4  the destination cannot be reached or does not answer as it should
+  4  the destination cannot be reached, refuses, or does not answer as it should
   5  the destination denies access
   6  someone else writes to the replica, or replicates the database
   7  the replica is empty, incomplete or damaged
@@ -120,7 +120,9 @@ impl From<store::Error> for Failure {
             Error::NotFound(_) | Error::OutOfRange(_) => Class::Damaged,
             Error::Exists(_) | Error::Conflict { .. } => Class::Conflict,
             Error::Denied(_) => Class::Denied,
-            Error::Unavailable(_) | Error::Protocol(_) | Error::Io { .. } => Class::Unreachable,
+            Error::Unavailable(_) | Error::Protocol(_) | Error::Refused(_) | Error::Io { .. } => {
+                Class::Unreachable
+            }
             _ => Class::Unexpected,
         };
         Self::of(class, &error)

@@ -211,13 +211,15 @@ fn info(id: SegmentId, metadata: &fs::Metadata) -> SegmentInfo {
     }
 }
 
-/// Tells a folder that is closed to us from a disk that fails.
+/// Tells a folder that is closed to us, and one that cannot be, from a disk that fails.
 fn failure(what: &str, path: &Path, source: io::Error) -> Error {
     let what = format!("{what} {}", path.display());
     match source.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             Error::Denied(format!("{what}: {source}"))
         }
+        // No waiting mends a path that goes through a file.
+        io::ErrorKind::NotADirectory => Error::Refused(format!("{what}: {source}; check the URL")),
         _ => Error::Io { what, source },
     }
 }
