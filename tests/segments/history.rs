@@ -64,6 +64,31 @@ impl History {
         history
     }
 
+    /// Four transactions on pages of 512 bytes: the second changes pages, the third grows the database, the fourth shrinks it.
+    pub fn small() -> Self {
+        let mut history = History::random(512, 0, &mut Random(1));
+        let page = |pgno: u32, txid: u64| match pgno {
+            3 => Fill::Zeros,
+            7 => Fill::Noise(u64::from(pgno) << 32 | txid),
+            _ => Fill::Rows(u64::from(pgno) << 32 | txid),
+        };
+        let mut state: State = Vec::new();
+        for (txid, len, written) in [
+            (1, 9, vec![1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            (2, 9, vec![1, 5]),
+            (3, 11, vec![1, 4, 10, 11]),
+            (4, 10, vec![1, 4, 6]),
+        ] {
+            state.resize(len, Vec::new());
+            for &pgno in &written {
+                state[pgno as usize - 1] = page(pgno, txid).page(512);
+            }
+            history.states.push(state.clone());
+            history.written.push(written.into_iter().collect());
+        }
+        history
+    }
+
     pub fn last(&self) -> u64 {
         self.states.len() as u64 - 1
     }
@@ -113,6 +138,20 @@ impl History {
         let header = self.header(min, max, promised);
         encode(&header, codec, self.pages(min, max)).unwrap().into()
     }
+}
+
+/// Snapshot, and a segment for each transaction.
+pub fn replica(history: &History, codec: Codec, promised: bool) -> MemoryStore {
+    let store = MemoryStore::default();
+    for txid in 1..=history.last() {
+        let level = if txid == 1 { 9 } else { 0 };
+        create(
+            &store,
+            id(level, txid, txid),
+            &history.segment(txid, txid, codec, promised),
+        );
+    }
+    store
 }
 
 pub fn sum(state: &[Vec<u8>]) -> DbSum {
