@@ -1,18 +1,29 @@
 //! The Worker: an HTTP server on Cloudflare Workers that checks uploaded segments, keeps them in R2, and serves
 //! listings, restore plans and ranges of segments.
 //!
-//! A request goes through [`route`] (which thing, which method), [`auth`] (may they) and one handler:
+//! A request goes through `route` (which thing, which method), `auth` (may they) and one handler. R2 is the truth:
+//! what is kept between requests (`heads`) are hints that each use verifies. Nothing here may panic on what a
+//! client sends, for a panic ends the wasm instance and with it every request in flight: whatever is wrong is a
+//! `Failure`, which becomes a status and a sentence.
 //!
-//! | handler     | routes                                                                       |
-//! |-------------|------------------------------------------------------------------------------|
-//! | [`queries`] | `GET /v1/{db}`, `GET /v1/{db}/ltx`, `GET /v1/{db}/plan`                        |
-//! | [`download`]| `GET` and `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx`                          |
-//! | [`upload`]  | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`, by way of [`intake`] and [`creation`] |
+//! # The interface
 //!
-//! R2 is the truth. What is kept between requests ([`heads`]) are hints that each use verifies.
+//! Every request carries `Authorization: Bearer <token>`; a write token may also read. `{db}` is
+//! `[a-z0-9][a-z0-9_-]{0,62}`; TXIDs and sums are 16 hexadecimal digits, times Unix milliseconds.
 //!
-//! Nothing here may panic on what a client sends: a panic ends the wasm instance and with it every request in
-//! flight. Whatever is wrong is a [`failure::Failure`], which becomes a status and a sentence.
+//! | request                                            | answer                                                      |
+//! |----------------------------------------------------|-------------------------------------------------------------|
+//! | `GET /v1/{db}`                                     | `{"position":{"txid","sum"},"page_size","commit","timestamp","segments","bytes"}` |
+//! | `GET /v1/{db}/ltx?level=&after=&limit=&cursor=`    | `{"segments":[{"level","min_txid","max_txid","size","timestamp"}],"next"}` |
+//! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`; 404 if nothing leads there              |
+//! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
+//! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
+//!
+//! An empty replica has the position zero, and null for what it cannot have. `sum` is null where the newest segment
+//! is not of walferry; `timestamp` is absent where a listing does not tell it. `next` is the `cursor` of the next page.
+//! Answers about the whole replica have the header `Walferry-Position: <txid>/<sum>`, segments `Walferry-Timestamp`.
+//! Errors are `{"error":{"code","message"}}`, with `head` (a position) beside them if that is why; 503 comes with
+//! `Retry-After`.
 
 mod auth;
 mod body;

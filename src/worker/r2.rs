@@ -218,6 +218,10 @@ impl Store for R2Store {
         Listing::new(self, Some(level), after, Times::Told).all().await
     }
 
+    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        Listing::new(self, None, after, Times::Told).all().await
+    }
+
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         let info = |object: Object| SegmentInfo {
             id,
