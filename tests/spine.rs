@@ -21,19 +21,34 @@ use support::{
 #[test]
 fn folder_page_size_512() {
     let folder = tempfile::tempdir().unwrap();
-    survives(folder.path(), 512, "none", &Destination::Folder(folder.path().join("replica")));
+    survives(
+        folder.path(),
+        512,
+        "none",
+        &Destination::Folder(folder.path().join("replica")),
+    );
 }
 
 #[test]
 fn folder_page_size_4096_auto_vacuum() {
     let folder = tempfile::tempdir().unwrap();
-    survives(folder.path(), 4096, "full", &Destination::Folder(folder.path().join("replica")));
+    survives(
+        folder.path(),
+        4096,
+        "full",
+        &Destination::Folder(folder.path().join("replica")),
+    );
 }
 
 #[test]
 fn folder_page_size_65536_incremental_vacuum() {
     let folder = tempfile::tempdir().unwrap();
-    survives(folder.path(), 65_536, "incremental", &Destination::Folder(folder.path().join("replica")));
+    survives(
+        folder.path(),
+        65_536,
+        "incremental",
+        &Destination::Folder(folder.path().join("replica")),
+    );
 }
 
 #[test]
@@ -54,7 +69,12 @@ fn worker_page_size_4096() {
 fn worker_page_size_65536() {
     let folder = tempfile::tempdir().unwrap();
     let worker = Worker::start(&folder.path().join("r2"));
-    survives(folder.path(), 65_536, "incremental", &worker.database("large-pages"));
+    survives(
+        folder.path(),
+        65_536,
+        "incremental",
+        &worker.database("large-pages"),
+    );
 }
 
 /// Two writers for some seconds; walferry is killed or ended, and started again, several times; an application dies
@@ -69,7 +89,11 @@ fn survives(folder: &Path, page_size: usize, auto_vacuum: &str, destination: &De
         std::thread::sleep(Duration::from_millis(700 + 311 * round));
         match round % 3 {
             0 => ferry.kill(),
-            1 => assert_eq!(ferry.terminate(), Some(0), "SIGTERM ships what is committed and exits with 0"),
+            1 => assert_eq!(
+                ferry.terminate(),
+                Some(0),
+                "SIGTERM ships what is committed and exits with 0"
+            ),
             _ => {
                 ferry.kill();
                 // Writes and checkpoints go on for a while with no one watching.
@@ -80,7 +104,11 @@ fn survives(folder: &Path, page_size: usize, auto_vacuum: &str, destination: &De
         ferry = replicate(&database, destination, &["--sync-interval", "50ms"]);
     }
     for writer in &mut writers {
-        assert_eq!(writer.wait_for(Duration::from_secs(60)), Some(0), "the application met no error");
+        assert_eq!(
+            writer.wait_for(Duration::from_secs(60)),
+            Some(0),
+            "the application met no error"
+        );
     }
     dies_inside_its_commit(folder, db);
     run_app(&["commit", db, "the last row"]);
@@ -99,11 +127,21 @@ fn dies_inside_its_commit(folder: &Path, db: &str) {
     if !library.exists() {
         let source = project().join("tests/support/die_in_fsync.c");
         let mut cc = Command::new("cc");
-        cc.args(["-shared", "-fPIC", "-O1", "-w", "-o"]).arg(&library).arg(source).arg("-ldl");
-        assert!(cc.status().expect("a C compiler is needed for the tests").success());
+        cc.args(["-shared", "-fPIC", "-O1", "-w", "-o"])
+            .arg(&library)
+            .arg(source)
+            .arg("-ldl");
+        assert!(
+            cc.status()
+                .expect("a C compiler is needed for the tests")
+                .success()
+        );
     }
     let mut dying = app(&["commit", db, "never committed"]);
-    dying.env("LD_PRELOAD", &library).env("DIE_IN_SYNC", "1").env("APP_SYNCHRONOUS", "full");
+    dying
+        .env("LD_PRELOAD", &library)
+        .env("DIE_IN_SYNC", "1")
+        .env("APP_SYNCHRONOUS", "full");
     let status = dying.status().expect("python3");
     assert_eq!(status.code(), None, "it must have been killed inside its commit");
 }
@@ -115,8 +153,14 @@ d = sqlite3.connect(sys.argv[1])
 print(sorted(r[0] for r in d.execute('select name from sqlite_schema')),
       d.execute('pragma journal_mode').fetchone()[0], d.execute('pragma user_version').fetchone()[0],
       d.execute('pragma application_id').fetchone()[0])";
-    let output = Command::new("python3").args(["-c", script, db]).output().expect("python3");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "['item', 'item_name', 'note'] wal 0 0");
+    let output = Command::new("python3")
+        .args(["-c", script, db])
+        .output()
+        .expect("python3");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout).trim(),
+        "['item', 'item_name', 'note'] wal 0 0"
+    );
 }
 
 /// More than 1 GiB, so that the lock page lies inside; written before and after.
@@ -133,7 +177,13 @@ d.execute('create index item_name on item (name)')
 d.execute('create table note (id integer primary key, text text)')
 d.execute('insert into item (body) values (zeroblob(540000000)), (zeroblob(540000000))')
 d.execute('pragma journal_mode = wal')";
-    assert!(Command::new("python3").args(["-c", script, db]).status().unwrap().success());
+    assert!(
+        Command::new("python3")
+            .args(["-c", script, db])
+            .status()
+            .unwrap()
+            .success()
+    );
     let destination = Destination::Folder(folder.path().join("replica"));
     let ferry = replicate(&database, &destination, &[]);
     let replica = folder.path().join("replica/ltx/0");
