@@ -123,7 +123,6 @@ impl From<store::Error> for Failure {
             Error::Unavailable(_) | Error::Protocol(_) | Error::Refused(_) | Error::Io { .. } => {
                 Class::Unreachable
             }
-            _ => Class::Unexpected,
         };
         Self::of(class, &error)
     }
