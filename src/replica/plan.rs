@@ -91,7 +91,27 @@ pub enum PlanError {
 /// nothing) to `target`: at each step the one that reaches furthest, and among those the smallest.
 ///
 /// A plan that starts at a state at hand may be empty: then it is the newest already.
+///
+/// From a state at hand, segments that only hold what came after it are preferred where they reach as far: a
+/// snapshot would bring the whole database again.
 pub fn plan(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan, PlanError> {
+    let plan = furthest(segments, target, from)?;
+    if from > Txid::ZERO {
+        let newer: Vec<SegmentInfo> = segments
+            .iter()
+            .filter(|segment| segment.id.min > from)
+            .copied()
+            .collect();
+        if let Ok(newer) = furthest(&newer, target, from)
+            && newer.txid() == plan.txid()
+        {
+            return Ok(newer);
+        }
+    }
+    Ok(plan)
+}
+
+fn furthest(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan, PlanError> {
     if let Target::Txid(wanted) = target
         && wanted < from
     {
@@ -198,6 +218,20 @@ mod tests {
         assert_eq!(by_time.txid(), Some(Txid(4)));
         assert_eq!(ids(&plan(&all, Target::Latest, Txid(4)).unwrap()), [(0, 5, 5)]);
         assert_eq!(ids(&plan(&all, Target::Latest, Txid(5)).unwrap()), []);
+        let with_snapshot = [&all[..], &[segment(9, 1, 5)]].concat();
+        assert_eq!(
+            ids(&plan(&with_snapshot, Target::Latest, Txid(3)).unwrap()),
+            [(0, 4, 4), (0, 5, 5)]
+        );
+        assert_eq!(
+            ids(&plan(&with_snapshot, Target::Latest, Txid::ZERO).unwrap()),
+            [(9, 1, 5)]
+        );
+        let only_snapshot = [segment(0, 1, 1), segment(9, 1, 5)];
+        assert_eq!(
+            ids(&plan(&only_snapshot, Target::Latest, Txid(1)).unwrap()),
+            [(9, 1, 5)]
+        );
         assert_eq!(
             plan(&all, Target::Txid(Txid(2)), Txid(4)),
             Err(PlanError::Backwards {
