@@ -121,11 +121,17 @@ async fn conflicts(worker: &Worker) {
 
 /// A port where nobody listens.
 async fn nobody() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let nobody = Destination::parse(&format!("http://{free}/v1/app"), false).unwrap();
     let store = nobody.open(&Access::default()).unwrap();
     let error = store.list(Level::RAW, Txid::ZERO).await.unwrap_err();
-    assert!(error.is_passing() && error.to_string().contains("refused"), "{error}");
+    assert!(
+        error.is_passing() && error.to_string().contains("refused"),
+        "{error}"
+    );
 }
 
 /// Incompressible pages, so that the segment is as long as they are.
