@@ -167,6 +167,8 @@ proptest! {
             prop_assert!(matches!(decode_frame(frame, other, &mut decompressor, &mut page), Err(Error::Index(_))));
             let short = &frame[..frame.len() - 1];
             prop_assert!(decode_frame(short, *pgno, &mut decompressor, &mut page).is_err());
+            let long = &bytes[entry.offset as usize..][..entry.len as usize + 1];
+            prop_assert!(decode_frame(long, *pgno, &mut decompressor, &mut page).is_err());
         }
     }
 

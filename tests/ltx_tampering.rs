@@ -188,7 +188,7 @@ fn every_field_has_its_sentence() {
 /// Values that are wrong in themselves are refused though the file checksum is right.
 #[test]
 fn a_right_checksum_does_not_excuse_a_wrong_file() {
-    let changes: [Change; 31] = [
+    let changes: [Change; 32] = [
         ("the first TXID is 0", |raw| set(raw, "min TXID", 0)),
         ("the last TXID is before the first", |raw| set(raw, "max TXID", 5)),
         ("the timestamp is before 1970", |raw| {
@@ -214,6 +214,13 @@ fn a_right_checksum_does_not_excuse_a_wrong_file() {
             set(raw, "sum before", 0);
         }),
         ("the header has unknown flags", |raw| set(raw, "flags", 3)),
+        ("page 2 is out of place: a snapshot must hold every page", |raw| {
+            set(raw, "min TXID", 1);
+            set(raw, "sum before", 0);
+            set(raw, "commit", 2);
+            raw.frames = vec![Frame::stored(1, &[1; SIZE])];
+            raw.index = None;
+        }),
         ("is not a page size", |raw| set(raw, "page size", 1 << 17)),
         (
             "page 2 does not decompress: it holds 512 bytes instead of 1024",
