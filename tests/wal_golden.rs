@@ -326,7 +326,7 @@ fn changes_are_those_of_the_transactions() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// However the bytes arrive.
     #[test]

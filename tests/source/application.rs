@@ -138,6 +138,17 @@ impl Place {
         output.stdout
     }
 
+    /// Commits a frame: its number, its page, the size of the database and the two sums after it.
+    pub(crate) fn enter_frame(&self, frame: [u32; 5]) {
+        let script = root().join("tests/source/wal_index.py");
+        let mut command = Command::new("python3");
+        command
+            .arg(script)
+            .arg(self.file("app.db-shm"))
+            .args(frame.map(|number| number.to_string()));
+        assert!(command.status().expect("python3").success());
+    }
+
     /// Spoils a byte of the wal-index, as a writer killed while it wrote there does; in a process of its own, too.
     pub(crate) fn tear_wal_index(&self, offset: u64) {
         let tear = "import sys; f = open(sys.argv[1], 'r+b'); f.seek(int(sys.argv[2])); f.write(b'\\xff')";

@@ -1,5 +1,5 @@
-//! Two applications do everything SQLite offers, checkpoints of every kind among it, while the pin is moved in every
-//! order there is. The image taken from frames must be the file, byte for byte.
+//! Two applications do everything SQLite offers, checkpoints of every kind among it, and a third is killed at any
+//! moment, while the pin is moved in every order there is. The image taken from frames must be the file, byte for byte.
 
 use std::process::{Child, Command};
 use std::time::Duration;
@@ -20,6 +20,12 @@ fn app(arguments: &[&str]) -> Child {
 
 fn run(arguments: &[&str]) {
     assert!(app(arguments).wait().unwrap().success(), "{arguments:?}");
+}
+
+/// Without a word of warning.
+fn end(mut victim: Child) {
+    victim.kill().unwrap();
+    victim.wait().unwrap();
 }
 
 /// A small generator: the order of steps differs by seed, and is the same each time.
@@ -43,7 +49,8 @@ fn soak(page_size: &str, auto_vacuum: &str, seed: u64) {
     let mut follower = Follower::start(&database);
     let mut dice = Dice(seed);
     let mut writers = [2 * seed, 2 * seed + 1].map(|seed| app(&["write", path, &seed.to_string(), "5"]));
-    let (mut syncs, mut pages, mut locks) = (0, 0, 0);
+    let mut victim: Option<Child> = None;
+    let (mut syncs, mut pages, mut locks, mut kills) = (0, 0, 0, 0);
     while writers
         .iter_mut()
         .any(|writer| writer.try_wait().unwrap().is_none())
@@ -65,15 +72,23 @@ fn soak(page_size: &str, auto_vacuum: &str, seed: u64) {
                 }
                 locks += 1;
             }
+            17 if dice.below(10) == 0 => {
+                match victim.take() {
+                    Some(victim) => end(victim),
+                    None => victim = Some(app(&["write", path, &dice.below(1000).to_string(), "60"])),
+                }
+                kills += 1;
+            }
             _ => std::thread::sleep(Duration::from_millis(dice.below(8))),
         }
     }
     for mut writer in writers {
         assert!(writer.wait().unwrap().success());
     }
+    victim.map(end);
     follower.assert_complete();
     println!(
-        "{page_size}: {syncs} syncs, {pages} pages, {} restarts, {locks} times locked, {} pages at the end",
+        "{page_size}: {syncs} syncs, {pages} pages, {} restarts, {locks} times locked, {kills} times started or killed, {} pages at the end",
         follower.image.restarts,
         follower.image.bytes.len() / page_size.parse::<usize>().unwrap(),
     );
