@@ -15,9 +15,10 @@ use bytes::Bytes;
 use segments::content::{Fill, Random};
 use segments::history::{History, create, delete, id, objects, read, replica};
 use segments::restoring::{refresh, restore};
-use walferry::ltx::{Codec, Header, Txid};
+use walferry::ltx::{Codec, DbSum, Header, Txid};
 use walferry::replica::{Level, PlanError, SegmentId, SegmentInfo, Target};
 use walferry::restore::Error;
+use walferry::store::conformance::segment;
 use walferry::store::{self, Body, MemoryStore, Store};
 
 /// Restores and refreshes from `object` changed at one byte; neither may give a wrong database.
@@ -218,5 +219,20 @@ impl Store for Lying {
 
     async fn delete(&self, id: SegmentId) -> store::Result<()> {
         self.store.delete(id).await
+    }
+}
+
+/// A segment that happens to hold every page needs no other; it must be of the same history all the same.
+#[test]
+fn a_whole_segment_of_another_history_is_refused() {
+    let store = MemoryStore::default();
+    let (mut ours, mut theirs) = (DbSum::EMPTY, DbSum(1));
+    let (first, bytes, _) = segment(1, &mut ours);
+    create(&store, first, &bytes);
+    let (second, bytes, _) = segment(2, &mut theirs);
+    create(&store, second, &bytes);
+    match restore(&store, Target::Latest) {
+        Err(Error::BrokenChain { segment, .. }) => assert_eq!(segment, second),
+        other => panic!("{other:?}"),
     }
 }

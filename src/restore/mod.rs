@@ -79,10 +79,15 @@ impl<'a> Restore<'a> {
         let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
         let mut map: Option<PageMapBuilder> = None;
         let mut cached = 0;
+        let mut complete = false;
         while let Some(segment) = opening.next().await {
             let mut segment = segment?;
             if let Some(newer) = opened.last() {
                 segment.leads_to(newer)?;
+            }
+            if complete {
+                // Nothing of it is needed, but a segment that holds a whole database must still be of this history.
+                break;
             }
             segment.limit_cache(&mut cached);
             let entries = std::mem::take(&mut segment.entries);
@@ -90,9 +95,7 @@ impl<'a> Restore<'a> {
             let map = map.get_or_insert_with(|| PageMapBuilder::new(header.page_size, header.commit));
             map.older(header.commit, entries);
             opened.push(segment);
-            if map.is_complete() {
-                break;
-            }
+            complete = map.is_complete();
         }
         drop(opening);
         let (Some(map), Some(newest)) = (map, opened.first().cloned()) else {
