@@ -85,7 +85,9 @@ fn soak(page_size: &str, auto_vacuum: &str, seed: u64) {
     for mut writer in writers {
         assert!(writer.wait().unwrap().success());
     }
-    victim.map(end);
+    if let Some(victim) = victim {
+        end(victim);
+    }
     follower.assert_complete();
     println!(
         "{page_size}: {syncs} syncs, {pages} pages, {} restarts, {locks} times locked, {kills} times started or killed, {} pages at the end",
