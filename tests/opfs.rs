@@ -1,6 +1,13 @@
 //! The local copy on real OPFS files, in a dedicated worker of a real browser: restore, refresh, what an end at each
 //! step leaves, and SQL on a connection that lives through it.
 #![cfg(target_family = "wasm")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 #[path = "support/replica.rs"]
 mod replica;
@@ -250,11 +257,7 @@ async fn what_is_damaged_is_refused_and_the_copy_stands() {
     let intact = replica.object(id);
     let reader = Reader::open(copy.clone(), WasmOsCallback).unwrap();
 
-    let mut bad = vec![
-        intact.slice(..intact.len() - 1),
-        intact.slice(..50),
-        Bytes::new(),
-    ];
+    let mut bad = vec![intact.slice(..intact.len() - 1), intact.slice(..50), Bytes::new()];
     for at in (100..intact.len()).step_by(37) {
         let mut bytes = intact.to_vec();
         bytes[at] ^= 1;

@@ -1,5 +1,12 @@
 //! How replication behaves towards the application, its destination, and others who write to either.
 #![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 mod support;
 

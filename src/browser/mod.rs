@@ -25,3 +25,8 @@ pub mod session;
 mod values;
 
 pub use error::Error;
+
+/// The replica that the tests of the copy share with those in a browser, in `tests/opfs.rs`.
+#[cfg(test)]
+#[path = "../../tests/support/replica.rs"]
+mod test_replica;

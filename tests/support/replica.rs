@@ -1,5 +1,12 @@
 //! A replica in memory, made by the crate's own encoder from the pages of a database as it changes.
 #![allow(dead_code, unreachable_pub, reason = "each test uses a part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 use bytes::Bytes;
 use futures_util::FutureExt;

@@ -1,18 +1,15 @@
 //! Query, apply, query on one connection, natively: the same VFS over files in memory.
 
-#[path = "../../../tests/support/replica.rs"]
-mod replica;
-
 use std::cell::RefCell;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use rsqlite_vfs::VfsResult;
 
-use self::replica::Replica;
 use super::*;
 use crate::browser::database::Files;
 use crate::browser::file;
+use crate::browser::test_replica::Replica;
 use crate::ltx::Codec;
 use crate::replica::{Position, Target};
 use crate::restore::Restore;

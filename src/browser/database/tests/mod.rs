@@ -1,8 +1,6 @@
 //! Restore, refresh and crashes, on segments of the crate's own encoder.
 
 mod disk;
-#[path = "../../../../tests/support/replica.rs"]
-mod replica;
 
 use std::rc::Rc;
 
@@ -11,9 +9,9 @@ use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use self::disk::{Disk, Power, files};
-use self::replica::Replica;
 use super::*;
 use crate::browser::Error;
+use crate::browser::test_replica::Replica;
 use crate::ltx::Codec;
 use crate::replica::{Position, Target};
 use crate::restore::Restore;

@@ -1,0 +1,161 @@
+// The page, with all the rest behind it: an application, walferry, the Worker on workerd, Chromium.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { inRoot } from '../../scripts/lib/root.mjs';
+import { browser, tab } from './support/chromium.mjs';
+import { site } from './support/origin.mjs';
+import { READ, source, worker } from './support/source.mjs';
+
+const to = await worker();
+const server = await source(to, 'shop');
+after(() => server.stop());
+await server.run(
+  'create table item (id integer primary key, name text not null, price real, added text default current_timestamp)',
+  "insert into item (name, price) select 'thing ' || value, value * 1.25 from json_each('[1,2,3,4,5]')",
+  'create view dear as select name, price from item where price > 3',
+);
+await server.ship();
+const chromium = await browser({ viewport: { width: 1280, height: 800 } });
+
+const address = ({ origin = to.url, db = 'shop', token = READ, url } = {}) => `${origin}/#db=${db}&token=${encodeURIComponent(token)}${url ? `&url=${encodeURIComponent(url)}` : ''}`;
+const rows = (page) => page.locator('#result tbody tr');
+const notice = async (page) => {
+  await page.locator('#notice').waitFor();
+  return page.locator('#notice-text').textContent();
+};
+const ask = async (page, sql) => {
+  await page.locator('#sql').fill(sql);
+  await page.keyboard.press('Control+Enter');
+};
+
+test('restores, answers, and shows what is written later, on the same connection', async () => {
+  const page = await tab(chromium, address());
+  await page.locator('#workbench').waitFor();
+  assert.equal(new URL(page.url()).hash, '', 'the token is gone from the address bar');
+  assert.deepEqual(await page.locator('.table-of-schema .name').allTextContents(), ['item', 'dear']);
+
+  await ask(page, 'select id, name, price from item order by id desc');
+  await rows(page).nth(4).waitFor();
+  assert.deepEqual(await rows(page).first().locator('td').allTextContents(), ['5', 'thing 5', '6.25']);
+
+  await server.run("insert into item (name, price) values ('written later', 100)");
+  await server.settle();
+  await page.locator('#refresh').click();
+  await rows(page).nth(5).waitFor();
+  assert.deepEqual(await rows(page).first().locator('td').allTextContents(), ['6', 'written later', '100']);
+
+  await page.locator('.switch').click();
+  await server.run("insert into item (name, price) values ('while following', 200)");
+  await page.locator('td', { hasText: 'while following' }).waitFor();
+  await page.locator('.switch').click();
+  assert.equal(await page.locator('#position-txid').getAttribute('title'), await server.txid());
+
+  await ask(page, 'delete from item');
+  await page.locator('#outcome.failed').waitFor();
+  assert.match(await page.locator('#outcome').textContent(), /readonly database/);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('is there again after a reload, and without the server', async () => {
+  const page = await tab(chromium, address());
+  await page.locator('#workbench').waitFor();
+  await page.reload();
+  await page.locator('#workbench').waitFor();
+  // From now on the Worker's data cannot be reached; the page itself can.
+  await page.route('**/v1/**', (route) => route.abort());
+  await page.reload();
+  await page.locator('#workbench').waitFor();
+  assert.match(await notice(page), /cannot be reached.*copy that was brought here before/);
+  await ask(page, 'select count(*) from dear');
+  await rows(page).first().waitFor();
+  await page.close();
+});
+
+test('from another origin', async () => {
+  const elsewhere = await site('localhost');
+  assert.notEqual(new URL(elsewhere).origin, new URL(to.url).origin);
+  const page = await tab(chromium, address({ origin: elsewhere, url: to.url }));
+  await page.locator('#workbench').waitFor();
+  await ask(page, 'select name from item where id = 1');
+  await rows(page).first().waitFor();
+  assert.deepEqual(await rows(page).locator('td').allTextContents(), ['thing 1']);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('by the form and the keyboard alone, on a phone', async () => {
+  const page = await tab(chromium, to.url);
+  await page.setViewportSize({ width: 390, height: 844 });
+  assert.equal(await page.locator('#url').inputValue(), to.url, 'its own origin is the first guess');
+  await page.locator('#database').focus();
+  await page.keyboard.type('shop');
+  await page.keyboard.press('Tab');
+  await page.keyboard.type(READ);
+  await page.keyboard.press('Enter');
+  await page.locator('#workbench').waitFor();
+  await rows(page).first().waitFor();
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.equal(overflow, 0, 'nothing sticks out to the side');
+  await page.close();
+});
+
+test('mistakes are told as sentences', async () => {
+  for (const [what, given, expected, focused] of [
+    ['a wrong token', { token: 'wrong' }, /token/i, 'token'],
+    ['an unknown database', { db: 'nothing' }, /nothing/, 'database'],
+    ['an unreachable Worker', { db: 'other', url: 'http://127.0.0.1:9' }, /127\.0\.0\.1:9 cannot be reached/, 'url'],
+    ['a name that is none', { db: 'No Name' }, /not the name of a database/, 'url'],
+  ]) {
+    const page = await tab(chromium, address(given));
+    const told = await notice(page);
+    assert.match(told, expected, what);
+    assert.match(told, /^[A-Z].*[.?]$/s, what);
+    assert.equal(await page.evaluate(() => document.activeElement.id), focused, what);
+    await page.close();
+  }
+});
+
+test('two tabs: the second says why it cannot, and can when the first has left', async () => {
+  const first = await tab(chromium, address());
+  await first.locator('#workbench').waitFor();
+  const second = await tab(chromium, address());
+  assert.match(await notice(second), /open in another tab/);
+  await first.locator('#disconnect').click();
+  await first.locator('#connect').waitFor();
+  await second.locator('#connect-form button').click();
+  await second.locator('#workbench').waitFor();
+  await first.close();
+  await second.close();
+});
+
+test('its picture', async () => {
+  const demo = await source(to, 'demo');
+  await demo.run(
+    'create table crossing (id integer primary key, vessel text, origin text, destination text, departs text, status text, passengers integer)',
+    `with recursive n (i) as (select 1 union all select i + 1 from n where i < 4000)
+     insert into crossing (vessel, origin, destination, departs, status, passengers)
+     select json_extract('["Amalthea","Brigitte","Corvina","Dorothea Ann","Eider","Fulmar"]', '$[' || (i * 5 % 6) || ']'),
+            json_extract('["Svendborg","Tromsø","Kraków Quay","Oban","Şile"]', '$[' || (i * 7 % 5) || ']'),
+            json_extract('["Ærø","Hurtigneset","Wyspa","Craignure","İnebolu"]', '$[' || (i * 7 % 5) || ']'),
+            datetime(1767225600 + i * 780, 'unixepoch'),
+            json_extract('["arrived","arrived","arrived","cancelled"]', '$[' || (i * 11 % 43 = 0) * 3 || ']'), 12 + i * 37 % 180
+     from n`,
+    'create table ticket (id integer primary key, crossing_id integer references crossing, passenger text, price_cents integer)',
+    'insert into ticket (crossing_id, passenger, price_cents) select id, \'p\' || id, 450 + id % 7 * 120 from crossing',
+    'create view busiest as select vessel, count(*) as crossings, sum(passengers) as passengers from crossing group by vessel order by 3 desc',
+  );
+  await demo.ship();
+  const page = await tab(chromium, address({ db: 'demo' }));
+  await page.setViewportSize({ width: 1280, height: 760 });
+  await page.locator('#workbench').waitFor();
+  await ask(page, "select vessel, origin || ' – ' || destination as route, count(*) as crossings,\n       sum(passengers) as passengers, max(departs) as last\nfrom crossing where status = 'arrived'\ngroup by 1, 2 order by passengers desc");
+  await rows(page).nth(10).waitFor();
+  await page.locator('.table-of-schema summary').first().click();
+  // The documentation's copy only when asked: fonts differ between machines.
+  const path = process.env.WALFERRY_PICTURE ? inRoot('docs', 'images', 'page.png') : inRoot('build', 'page.png');
+  const picture = await page.screenshot({ path });
+  assert.ok(picture.length > 20_000, 'there is something in it');
+  await page.close();
+  await demo.stop();
+});

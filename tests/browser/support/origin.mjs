@@ -1,0 +1,49 @@
+// Other servers: one that serves the page from another origin, one that stands between a page and the Worker and damages
+// what passes.
+import { once } from 'node:events';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+import { after } from 'node:test';
+import { inRoot } from '../../../scripts/lib/root.mjs';
+
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.wasm': 'application/wasm' };
+
+/** Serves build/site, with the headers that its `_headers` gives every page. */
+export async function site(host) {
+  const headers = Object.fromEntries(
+    readFileSync(inRoot('build', 'site', '_headers'), 'utf8').split('\n').filter((line) => line.startsWith('  ')).map((line) => {
+      const [name, ...value] = line.trim().split(': ');
+      return [name, value.join(': ')];
+    }),
+  );
+  return listen(host, (request, response) => {
+    const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
+    const file = join(inRoot('build', 'site'), path === '/' ? 'index.html' : path);
+    if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
+    response.writeHead(200, { ...headers, 'Content-Type': types[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
+  });
+}
+
+/** Passes requests on to `target`, and each answer's body through `change(path, bytes)`; an empty one is a connection cut off. */
+export async function between(target, change) {
+  return listen('127.0.0.1', async (request, response) => {
+    const { host, connection, ...headers } = request.headers;
+    const answer = await fetch(target + request.url, { method: request.method, headers });
+    const body = change(request.url, Buffer.from(await answer.arrayBuffer()));
+    if (!body) return response.destroy();
+    const passed = Object.fromEntries([...answer.headers].filter(([name]) => !['content-encoding', 'content-length', 'transfer-encoding', 'connection'].includes(name)));
+    response.writeHead(answer.status, passed).end(body);
+  });
+}
+
+async function listen(host, handler) {
+  const server = createServer(handler);
+  server.listen(0, host);
+  await once(server, 'listening');
+  after(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  return `http://${host}:${server.address().port}`;
+}
