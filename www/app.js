@@ -37,7 +37,7 @@ async function connect(to) {
   } catch (error) {
     view('connect');
     if (error.code !== 'ABORTED') notice(sentence(error));
-    form.elements[error.code === 'DENIED' ? 'token' : error.code === 'NOT_FOUND' ? 'database' : 'url'].focus();
+    form.elements[{ DENIED: 'token', NOT_FOUND: 'database', INVALID: 'database' }[error.code] ?? 'url'].focus();
   }
 }
 

@@ -105,7 +105,7 @@ test('mistakes are told as sentences', async () => {
     ['a wrong token', { token: 'wrong' }, /token/i, 'token'],
     ['an unknown database', { db: 'nothing' }, /nothing/, 'database'],
     ['an unreachable Worker', { db: 'other', url: 'http://127.0.0.1:9' }, /127\.0\.0\.1:9 cannot be reached/, 'url'],
-    ['a name that is none', { db: 'No Name' }, /not the name of a database/, 'url'],
+    ['a name that is none', { db: 'No Name' }, /not a name of a database/, 'database'],
   ]) {
     const page = await tab(chromium, address(given));
     const told = await notice(page);
@@ -139,7 +139,7 @@ test('its picture', async () => {
             json_extract('["Svendborg","Tromsø","Kraków Quay","Oban","Şile"]', '$[' || (i * 7 % 5) || ']'),
             json_extract('["Ærø","Hurtigneset","Wyspa","Craignure","İnebolu"]', '$[' || (i * 7 % 5) || ']'),
             datetime(1767225600 + i * 780, 'unixepoch'),
-            json_extract('["arrived","arrived","arrived","cancelled"]', '$[' || (i * 11 % 43 = 0) * 3 || ']'), 12 + i * 37 % 180
+            json_extract('["arrived","arrived","arrived","cancelled"]', '$[' || ((i * 11 % 43 = 0) * 3) || ']'), 12 + i * 37 % 180
      from n`,
     'create table ticket (id integer primary key, crossing_id integer references crossing, passenger text, price_cents integer)',
     'insert into ticket (crossing_id, passenger, price_cents) select id, \'p\' || id, 450 + id % 7 * 120 from crossing',

@@ -152,11 +152,11 @@ function addressOf(url, database) {
   try {
     address = new URL(url, globalThis.location?.href);
   } catch {
-    throw new WalferryError('INVALID', `${JSON.stringify(url)} is not an address; it looks like https://walferry.example.workers.dev.`);
+    throw new WalferryError('INVALID', `${url} is not an address; one looks like https://walferry.example.workers.dev.`);
   }
   if (!/^https?:$/.test(address.protocol)) throw new WalferryError('INVALID', `${url} is not an address of a Worker: it must start with https://.`);
   if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(database)) {
-    throw new WalferryError('INVALID', `${JSON.stringify(database)} is not the name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first.`);
+    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first.`);
   }
   return address.origin + address.pathname.replace(/\/+$/, '');
 }
