@@ -1,14 +1,15 @@
 // Everything at once, on this machine: the Worker, an application that writes to a database, walferry that ships it, and
 // the address of the page in which its rows can be queried.
 //
-//   npm start [-- path/to/app.db] [--set-wal] [--port N]
+//   npm start [-- path/to/app.db] [--set-wal] [--port N] [--state DIR]
 //
 // path/to/app.db  ship this database of yours instead of the demonstration's
 // --set-wal       switch it to WAL mode if it is not
 // --port N        the Worker's port (8787, or a free one if that is taken)
+// --state DIR     where tokens, R2 and the demonstration's database are kept (.walferry)
 //
-// What it keeps is in .walferry/. Ctrl-C or SIGTERM ends everything.
-import { existsSync, mkdirSync } from 'node:fs';
+// Ctrl-C or SIGTERM ends everything.
+import { existsSync } from 'node:fs';
 import { relative, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -18,11 +19,11 @@ import { calledFrom, inRoot } from './lib/root.mjs';
 import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
 import { start } from './start/programs.mjs';
-import { databaseName, inState, tokens } from './start/state.mjs';
-import { freePort, startWorker } from './worker/start.mjs';
+import { State } from './start/state.mjs';
+import { freePort, portOf, startWorker } from './worker/start.mjs';
 
 await main(async () => {
-  const { path, setWal, port } = options();
+  const { path, setWal, port, stateDir } = options();
   const running = [];
   const waiting = new AbortController();
   const told = new Promise((resolve) => {
@@ -35,13 +36,13 @@ await main(async () => {
     await build();
   }
   try {
-    const secrets = tokens();
-    const name = path ? databaseName(path) : 'demo';
-    const database = path ?? inState('demo.db');
-    mkdirSync(inState(), { recursive: true });
+    const state = new State(stateDir);
+    const secrets = state.tokens();
+    const name = path ? state.databaseName(path) : 'demo';
+    const database = path ?? state.path('demo.db');
     const worker = await startWorker({
       port: port ?? (await freePort(8787)),
-      state: inState('worker'),
+      state: state.path('worker'),
       variables: { WALFERRY_WRITE_TOKEN: secrets.write, WALFERRY_READ_TOKEN: secrets.read },
     });
     running.push(worker);
@@ -73,15 +74,16 @@ await main(async () => {
 function options() {
   let parsed;
   try {
-    parsed = parseArgs({ allowPositionals: true, options: { 'set-wal': { type: 'boolean' }, port: { type: 'string' } } });
+    parsed = parseArgs({ allowPositionals: true, options: { 'set-wal': { type: 'boolean' }, port: { type: 'string' }, state: { type: 'string' } } });
   } catch (error) {
-    throw new Failure(`${error.message}. Usage: npm start [-- path/to/app.db] [--set-wal] [--port N]`);
+    throw new Failure(`${error.message}. Usage: npm start [-- path/to/app.db] [--set-wal] [--port N] [--state DIR]`);
   }
   const { values, positionals } = parsed;
   if (positionals.length > 1) throw new Failure('one database at a time: name one file, or none for the demonstration.');
   const path = positionals[0] && resolve(calledFrom, positionals[0]);
   if (path && !existsSync(path)) throw new Failure(`there is no file ${path}.`);
-  return { path, setWal: values['set-wal'], port: values.port === undefined ? undefined : Number(values.port) };
+  const stateDir = values.state ? resolve(calledFrom, values.state) : inRoot('.walferry');
+  return { path, setWal: values['set-wal'], port: values.port === undefined ? undefined : portOf(values.port), stateDir };
 }
 
 /** Rejects as soon as a program ends by itself: none should. */

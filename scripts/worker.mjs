@@ -16,7 +16,7 @@ import { whenParentEnds, whenStdinEnds } from './lib/parents.mjs';
 import { calledFrom, inRoot } from './lib/root.mjs';
 import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
-import { startWorker } from './worker/start.mjs';
+import { portOf, startWorker } from './worker/start.mjs';
 
 const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
 
@@ -45,9 +45,7 @@ function options() {
     const { values } = parseArgs({
       options: { port: { type: 'string', default: '8787' }, state: { type: 'string', default: inRoot('.walferry', 'worker') }, 'no-build': { type: 'boolean' }, faults: { type: 'boolean' } },
     });
-    const port = Number(values.port);
-    if (!Number.isInteger(port) || port < 0 || port > 65535) throw new Failure(`--port ${values.port} is not a port: a number from 0 to 65535.`);
-    return { ...values, port, state: resolve(calledFrom, values.state) };
+    return { ...values, port: portOf(values.port), state: resolve(calledFrom, values.state) };
   } catch (error) {
     throw error.code?.startsWith('ERR_PARSE_ARGS') ? new Failure(`${error.message}. Usage: npm run worker -- [--port N] [--state DIR] [--no-build] [--faults]`) : error;
   }

@@ -7,6 +7,7 @@ let holder;
 /** From now on `child` does not outlive this process, not even when this process is killed with -9. */
 export function leash(child) {
   holder ??= startHolder();
+  if (child === holder) return child; // whoever leashes all that is started leashes it, too
   if (child.pid) holder.stdin.write(`${child.pid}\n`);
   child.once('exit', () => holder.stdin.write(`-${child.pid}\n`));
   return child;

@@ -75,7 +75,7 @@ function nodeTests(...dirs) {
   const inDir = (dir) => (existsSync(inRoot(dir)) ? readdirSync(inRoot(dir)).sort().map((file) => join(dir, file)) : []);
   const files = dirs.flatMap(inDir).filter((file) => file.endsWith('.test.mjs'));
   // One file after another: each starts a Worker, a browser or both. Without a file, Node would look for some everywhere.
-  return files.length ? [['node', ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files], { env: testEnv() }]] : [];
+  return files.length ? [['node', ['--test', '--test-concurrency=1', '--test-timeout=300000', '--test-reporter=spec', ...files], { env: testEnv() }]] : [];
 }
 
 /** What tests find in their environment. */

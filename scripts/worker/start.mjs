@@ -68,6 +68,13 @@ export async function startWorker({ port = 0, state, variables, log = process.st
   }
 }
 
+/** The value of an option --port. */
+export function portOf(text) {
+  const port = Number(text);
+  if (!/^\d+$/.test(text) || port > 65535) throw new Failure(`--port ${text} is not a port: a number from 0 to 65535.`);
+  return port;
+}
+
 /** This port if it is free, otherwise 0: any. */
 export const freePort = async (port) => ((await whyNotListen(port)) ? 0 : port);
 
