@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inRoot } from '../../scripts/lib/root.mjs';
-import { readToken, temporaryFolder, writeToken } from '../support/worker.mjs';
+import { readToken, temporaryFolder, writeToken } from './support.mjs';
 
 const tokens = { WALFERRY_WRITE_TOKEN: writeToken, WALFERRY_READ_TOKEN: readToken };
 const byNode = ['node', inRoot('scripts', 'worker.mjs')];

@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inRoot } from '../../scripts/lib/root.mjs';
 import { nameOf } from '../../scripts/start/state.mjs';
-import { temporaryFolder } from '../support/worker.mjs';
+import { temporaryFolder } from './support.mjs';
 
 function start(folder, ...args) {
   const all = [inRoot('scripts', 'start.mjs'), '--port', '0', '--state', join(folder, 'state'), ...args];
