@@ -20,7 +20,8 @@ export const rustInputs = (feature) => [
 
 /** Compiles the crate with these features and puts it through wasm-bindgen, into `dir`. */
 export async function bindgen(features, dir, bindgenArgs) {
-  const args = ['build', '--lib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', features];
+  // A cdylib only here: as a crate type of the library it would be linked by every native build too.
+  const args = ['rustc', '--lib', '--crate-type', 'cdylib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', features];
   await run('cargo', args, { env: { ...process.env, ...cargoEnv() }, what: `compiling the wasm of ${features}` });
   const wasm = inRoot('target', 'wasm32-unknown-unknown', 'wasm', 'walferry.wasm');
   await run(program('wasm-bindgen'), [wasm, '--out-dir', dir, ...bindgenArgs], { what: `wasm-bindgen of ${features}` });
