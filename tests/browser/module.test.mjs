@@ -142,9 +142,9 @@ test('closing does not wait for a transaction that was forgotten', async () => {
     await db.close();
     const again = await walferry.open(options);
     await again.delete();
-    return (await walferry.refusal(walferry.open({ ...options, token: 'wrong', offline: true }))).code;
+    return (await walferry.refusal(walferry.open({ ...options, offline: true }))).code;
   }, options(server));
-  assert.equal(code, 'DENIED', 'after delete there is no copy to open offline');
+  assert.equal(code, 'NO_COPY', 'after delete there is no copy to open offline');
 });
 
 test('a restore can be stopped, and starts again', async () => {
@@ -154,13 +154,13 @@ test('a restore can be stopped, and starts again', async () => {
   const told = await page.evaluate(async (options) => {
     const stop = new AbortController();
     const stopped = await walferry.refusal(walferry.open({ ...options, signal: stop.signal, onProgress: ({ bytes }) => bytes > 0 && stop.abort() }));
-    const half = await walferry.refusal(walferry.open({ ...options, token: 'wrong', offline: true }));
+    const half = await walferry.refusal(walferry.open({ ...options, offline: true }));
     const db = await walferry.open(options);
     const { rows } = await db.query('select count(*), sum(length(a)) from t');
     await db.close();
     return { codes: [stopped.code, half.code], rows };
   }, options(server));
-  assert.deepEqual(told.codes, ['ABORTED', 'DENIED'], 'half a restore is no copy');
+  assert.deepEqual(told.codes, ['ABORTED', 'NO_COPY'], 'half a restore is no copy');
   assert.deepEqual(told.rows, [[60, 6_000_000]]);
 });
 
@@ -192,6 +192,79 @@ test('what was damaged on its way is refused, and the copy stands', async () => 
     return rows;
   });
   assert.deepEqual(rows, [[2]]);
+});
+
+test('closing in the middle of a restore lets go of the files', async () => {
+  const server = await serve('closing');
+  await server.run('create table t (a)', "insert into t select randomblob(100000) from json_each('[" + Array(40).fill(1) + "]')");
+  await server.ship();
+  const told = await page.evaluate(async (options) => {
+    const db = await walferry.open(options);
+    const closed = new Promise((resolve) => {
+      const restoring = db.restore({ onProgress: ({ bytes }) => bytes > 0 && resolve(db.close()) });
+      window.refused = walferry.refusal(restoring);
+    });
+    await closed;
+    const { code } = await window.refused;
+    const again = await walferry.open(options);
+    const { rows } = await again.query('select sum(length(a)) from t');
+    await again.close();
+    return { code, rows };
+  }, options(server));
+  assert.deepEqual(told, { code: 'CLOSED', rows: [[4_000_000]] });
+});
+
+test('when the history there was replaced, refresh says so and restore follows', async () => {
+  const other = await worker();
+  const first = await serve('replaced');
+  await first.run('create table t (a)', "insert into t values ('first history')");
+  await first.ship();
+  const second = await source(other, 'replaced');
+  servers.push(second);
+  await second.run('create table t (a)', "insert into t values ('second history')");
+  await second.ship();
+  let now = to.url;
+  const url = await between(() => now);
+  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), { ...options(first), url });
+  now = other.url;
+  const told = await page.evaluate(async (options) => {
+    const read = async (db) => (await db.query('select a from t')).rows[0][0];
+    const { code } = await walferry.refusal(db.refresh());
+    const kept = await read(db);
+    await db.restore();
+    const restored = await read(db);
+    await db.close();
+    return { code, kept, restored };
+  });
+  assert.deepEqual(told, { code: 'DIVERGED', kept: 'first history', restored: 'second history' });
+  now = to.url;
+  const reopened = await page.evaluate(async (options) => {
+    const db = await walferry.open(options);
+    const { rows } = await db.query('select a from t');
+    await db.close();
+    return rows;
+  }, { ...options(first), url });
+  assert.deepEqual(reopened, [['first history']], 'open restores what cannot be continued');
+});
+
+test('no room is said, and the copy stands', async () => {
+  const server = await serve('full');
+  await server.run('create table t (a)', 'insert into t values (zeroblob(100000))');
+  await server.ship();
+  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), options(server));
+  await server.run("insert into t select randomblob(1000000) from json_each('[1,2,3,4,5,6,7,8,9]')");
+  await server.settle();
+  const devtools = await page.context().newCDPSession(page);
+  const quota = (quotaSize) => devtools.send('Storage.overrideQuotaForOrigin', { origin: to.url, quotaSize });
+  const count = () => page.evaluate(async () => (await db.query('select count(*) from t')).rows[0][0]);
+  await quota(1_000_000);
+  const refused = await page.evaluate(() => walferry.refusal(db.refresh()));
+  assert.equal(refused.code, 'STORAGE_FULL', refused.message);
+  assert.equal(await count(), 1);
+  await quota();
+  await page.evaluate(() => db.refresh());
+  assert.equal(await count(), 10);
+  await page.evaluate(() => db.close());
 });
 
 test('an answer that is cut off is asked for again', async () => {

@@ -19,6 +19,7 @@ export class Crossing {
     text('crossing-title', `Looking for ${database}`);
     text('crossing-from', url.replace(/^https?:\/\//, ''));
     for (const figure of ['bytes', 'pages', 'rate', 'left']) text(`crossing-${figure}`, '–');
+    for (const total of ['bytes-total', 'pages-total']) text(`crossing-${total}`, '');
     this.#move(0);
   }
 
@@ -29,8 +30,10 @@ export class Crossing {
     const [{ at, done: before }] = this.#samples;
     const rate = now - at > 50 ? ((done - before) / (now - at)) * 1000 : 0;
     text('crossing-title', phase === 'restore' ? 'Restoring' : 'Bringing what is new');
-    text('crossing-bytes', `${bytes(done)} of ${bytes(totalBytes)}`);
-    text('crossing-pages', `${number(pages)} of ${number(totalPages)}`);
+    text('crossing-bytes', bytes(done));
+    text('crossing-bytes-total', ` of ${bytes(totalBytes)}`);
+    text('crossing-pages', number(pages));
+    text('crossing-pages-total', ` of ${number(totalPages)}`);
     text('crossing-rate', rate ? `${bytes(rate)}/s` : '–');
     text('crossing-left', rate ? duration(((totalBytes - done) / rate) * 1000) : '–');
     this.#move(totalPages ? pages / totalPages : 1);

@@ -4,7 +4,7 @@ import { bytes, duration, moment, number, plural } from './format.js';
 import { hideNotice, notice, sentence } from './notice.js';
 
 /** Between two looks while following; a look without news is one small request. */
-const INTERVAL = 1000;
+const INTERVAL = 2000;
 /** After failures: up to this. */
 const MAX_INTERVAL = 30_000;
 
@@ -65,7 +65,7 @@ export class PositionBar {
 
   #failed(error) {
     this.#failures += 1;
-    if (error.code === 'DIVERGED') {
+    if (error.code === 'DIVERGED' || error.code === 'DAMAGED') {
       element('follow').checked = false;
       notice(sentence(error), { label: 'Restore anew', run: this.#reopen });
     } else {

@@ -20,7 +20,8 @@ export async function open({ url, database, token, onProgress, signal, offline =
   try {
     const position = await worker.call('open', [where, database, token], { signal });
     const db = new Database(worker, position);
-    if (!offline || !position) {
+    if (offline && !position) throw new WalferryError('NO_COPY', 'there is no local copy of the database.');
+    if (!offline) {
       await db.refresh({ onProgress, signal }).catch((error) => {
         // The history there was replaced by another: what is here is of no use to anyone.
         if (error.code === 'DIVERGED') return db.restore({ onProgress, signal });
@@ -76,13 +77,13 @@ export class Database {
   /** Ends the worker. The local copy stays. */
   async close() {
     // However it ends, it ends.
-    await this.#worker.call('close', []).catch(() => {});
+    await this.#worker.last('close').catch(() => {});
     this.#worker.end();
   }
 
   /** As `close`, and the local copy is gone. */
   async delete() {
-    await this.#worker.call('delete', []);
+    await this.#worker.last('delete');
     this.#worker.end();
   }
 
@@ -97,6 +98,7 @@ class Remote {
   #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
   #calls = new Map();
   #last = 0;
+  #closing = false;
   #ended;
 
   constructor() {
@@ -128,15 +130,23 @@ class Remote {
     }
   }
 
+  /** The last call: what is under way is stopped by it, and told why. */
+  last(method) {
+    this.#closing = true;
+    return this.call(method, []);
+  }
+
   end() {
-    this.#fail(new WalferryError('CLOSED', 'the database is closed.'));
+    this.#fail(closed());
   }
 
   #take({ id, progress, result, error }) {
     const call = this.#calls.get(id);
     if (!call) return;
     if (progress) call.onProgress?.(progress);
-    else if (error) call.reject(new WalferryError(error.code, error.message));
+    // After a fault of its own nothing in there can be relied on; its end lets go of the files.
+    else if (error?.code === 'INTERNAL') this.#fail(new WalferryError(error.code, error.message));
+    else if (error) call.reject(this.#closing && error.code === 'ABORTED' ? closed() : new WalferryError(error.code, error.message));
     else call.resolve(result);
   }
 
@@ -146,6 +156,8 @@ class Remote {
     for (const { reject } of this.#calls.values()) reject(this.#ended);
   }
 }
+
+const closed = () => new WalferryError('CLOSED', 'the database is closed.');
 
 function addressOf(url, database) {
   let address;

@@ -36,13 +36,9 @@ onmessage = async ({ data: { id, method, args, abort } }) => {
 
 // All at once: nothing is applied in between.
 function whole() {
-  const { size } = session.position();
   const parts = [];
-  for (let at = 0; at < size; ) {
-    const part = session.read(at, 1 << 20);
-    parts.push(part);
-    at += part.length;
-  }
+  let at = 0;
+  for (let part; (part = session.read(at, 1 << 20)).length; at += part.length) parts.push(part);
   return new Blob(parts, { type: 'application/vnd.sqlite3' });
 }
 

@@ -25,11 +25,11 @@ export async function site(host) {
   });
 }
 
-/** Passes requests on to `target`, and each answer's body through `change(path, bytes)`; an empty one is a connection cut off. */
-export async function between(target, change) {
+/** Passes requests on to `target`, or what it returns, and each answer's body through `change(path, bytes)`; none is a connection cut off. */
+export async function between(target, change = (_, body) => body) {
   return listen('127.0.0.1', async (request, response) => {
     const { host, connection, ...headers } = request.headers;
-    const answer = await fetch(target + request.url, { method: request.method, headers });
+    const answer = await fetch((typeof target === 'function' ? target() : target) + request.url, { method: request.method, headers });
     const body = change(request.url, Buffer.from(await answer.arrayBuffer()));
     if (!body) return response.destroy();
     const passed = Object.fromEntries([...answer.headers].filter(([name]) => !['content-encoding', 'content-length', 'transfer-encoding', 'connection'].includes(name)));

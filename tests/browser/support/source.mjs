@@ -27,7 +27,7 @@ export async function source(to, name, { pageSize = 4096, autoVacuum = 0 } = {})
     run: (...statements) => application.run(statements),
     /** Ships, from now on. */
     ship() {
-      ferry = startFerry(path, `${to.url}/v1/${name}`);
+      ferry = replicate(path, `${to.url}/v1/${name}`);
       return ferry.started;
     },
     /** Waits until everything that is committed is shipped: ends walferry, which ships before it ends, and starts it again. */
@@ -81,18 +81,26 @@ async function startApplication(path, pageSize, autoVacuum) {
   };
 }
 
-function startFerry(path, replica) {
+/** `walferry replicate`; `started` once the replica has a position. */
+export function replicate(path, replica, more = []) {
   const program = process.env.WALFERRY ?? inRoot('target', 'release', 'walferry');
   if (!existsSync(program)) throw new Error(`there is no ${program}; build it: npm run build native`);
-  const child = leash(spawn(program, ['replicate', path, replica], { stdio: ['ignore', 'inherit', 'inherit'], env: { ...process.env, WALFERRY_TOKEN: WRITE, LOG_LEVEL: 'warn' } }));
+  const env = { ...process.env, WALFERRY_TOKEN: WRITE, LOG_LEVEL: 'warn' };
+  const child = leash(spawn(program, ['replicate', ...more, path, replica], { stdio: ['ignore', 'inherit', 'inherit'], env }));
   let code;
   const ended = new Promise((resolve) => child.once('exit', (exit) => resolve((code = exit ?? 'a signal'))));
+  const started = hasPosition(replica, () => code);
+  started.catch(() => {}); // who waits for it is told
   return {
-    started: hasPosition(replica, () => code),
+    started,
     stop: async () => {
       child.kill('SIGTERM');
       await ended;
       if (code !== 0) throw new Error(`walferry replicate ended with ${code}`);
+    },
+    kill: () => {
+      child.kill('SIGKILL');
+      return ended;
     },
   };
 }
