@@ -166,19 +166,8 @@ fn checkpoints_of_the_application_do_not_hang_on_us() {
     wait_until("the first copy", LONG, || scene.segments().len() == 1);
     for kind in ["restart", "truncate", "full", "truncate", "restart"] {
         scene.commit("before a checkpoint");
-        let script = "import sqlite3, sys
-d = sqlite3.connect(sys.argv[1], timeout=10)
-print(d.execute('pragma wal_checkpoint(%s)' % sys.argv[2]).fetchone()[0])";
         let since = Instant::now();
-        let output = Command::new("python3")
-            .args(["-c", script, scene.db(), kind])
-            .output()
-            .unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(&output.stdout).trim(),
-            "0",
-            "{kind} must not be busy"
-        );
+        assert_eq!(checkpoint(scene.db(), kind), "0", "{kind} must not be busy");
         assert!(
             since.elapsed() < Duration::from_secs(4),
             "{kind} took {:?}",
@@ -273,6 +262,105 @@ fn a_database_that_is_replaced_is_noticed() {
     assert_ne!(ferry.wait_for(LONG), Some(0));
     let output = std::io::read_to_string(ferry.0.stderr.take().unwrap()).unwrap();
     assert!(output.contains("was replaced"), "{output}");
+}
+
+#[test]
+fn a_checkpoint_of_the_application_passes_while_the_destination_is_away() {
+    let scene = Scene::new();
+    let url = format!("http://127.0.0.1:{}/v1/away", free_port());
+    let token = Worker::WRITE_TOKEN.to_owned();
+    let ferry = replicate(&scene.database, &Destination::Worker { url, token }, &[]);
+    for round in 0..3 {
+        std::thread::sleep(Duration::from_millis(700));
+        scene.commit(&format!("round {round}"));
+        let since = Instant::now();
+        assert_eq!(checkpoint(scene.db(), "truncate"), "0", "it must not be busy");
+        assert!(
+            since.elapsed() < Duration::from_secs(2),
+            "it took {:?}",
+            since.elapsed()
+        );
+    }
+    ferry.kill();
+    scene.ship();
+    scene.proves();
+}
+
+#[test]
+fn a_checkpoint_of_the_application_passes_when_the_destination_goes_away() {
+    let scene = Scene::new();
+    let (state, port) = (scene.database.with_file_name("r2"), free_port());
+    let url = format!("http://127.0.0.1:{port}/v1/comes-and-goes");
+    let destination = Destination::Worker {
+        url,
+        token: Worker::WRITE_TOKEN.to_owned(),
+    };
+    let worker = Worker::start_at(&state, port);
+    let ferry = replicate(&scene.database, &destination, &["--sync-interval", "50ms"]);
+    std::thread::sleep(Duration::from_secs(2));
+    drop(worker);
+    for round in 0..4 {
+        scene.commit(&format!("round {round}"));
+        std::thread::sleep(Duration::from_millis(700));
+        let since = Instant::now();
+        assert_eq!(checkpoint(scene.db(), "truncate"), "0", "it must not be busy");
+        assert!(
+            since.elapsed() < Duration::from_secs(3),
+            "it took {:?}",
+            since.elapsed()
+        );
+    }
+    let worker = Worker::start_at(&state, port);
+    assert_eq!(ferry.terminate(), Some(0), "all of it is shipped before it ends");
+    run_app(&["finish", scene.db()]);
+    let restored = scene.database.with_file_name("restored.db");
+    restore_ok(&destination, &restored);
+    assert_same_file(&scene.database, &restored, 4096);
+    drop(worker);
+}
+
+#[test]
+fn ending_under_steady_writes_ships_what_was_committed_and_ends() {
+    let scene = Scene::new();
+    let mut writer = Process::start(&mut support::app(&["write", scene.db(), "3", "8"]));
+    std::thread::sleep(Duration::from_millis(300));
+    let since = Instant::now();
+    scene.ship();
+    let ferry = replicate(&scene.database, &scene.destination(), &[]);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(ferry.terminate(), Some(0));
+    assert!(
+        since.elapsed() < Duration::from_secs(7),
+        "it went on with the writer"
+    );
+    assert_eq!(writer.wait_for(LONG), Some(0));
+    scene.ship();
+    scene.proves();
+}
+
+#[test]
+fn a_replica_whose_folder_is_gone_is_not_continued_without_its_beginning() {
+    let scene = Scene::new();
+    let ferry = replicate(&scene.database, &scene.destination(), &[]);
+    wait_until("the first copy", LONG, || scene.segments().len() == 1);
+    fs::remove_dir_all(&scene.replica).unwrap();
+    scene.commit("after");
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(!scene.replica.exists());
+    ferry.kill();
+    scene.ship();
+    scene.proves();
+}
+
+fn checkpoint(db: &str, kind: &str) -> String {
+    let script = "import sqlite3, sys
+d = sqlite3.connect(sys.argv[1], timeout=10)
+print(d.execute('pragma wal_checkpoint(%s)' % sys.argv[2]).fetchone()[0])";
+    let output = Command::new("python3")
+        .args(["-c", script, db, kind])
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
 fn segments(replica: &Path) -> Vec<PathBuf> {

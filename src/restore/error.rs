@@ -42,6 +42,12 @@ pub enum Error {
         /// The state that it was to be applied to.
         before: Position,
     },
+    /// A listing whose times are not those of the segments.
+    #[error(
+        "segment {0} is later than the listing says: the replica was copied without its times, so a state cannot be \
+         chosen by time; choose one by transaction"
+    )]
+    Times(SegmentId),
     /// Segments of different page sizes.
     #[error("segment {0} has another page size than the segments after it")]
     PageSize(SegmentId),

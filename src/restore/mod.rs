@@ -64,7 +64,13 @@ impl<'a> Restore<'a> {
         if from.txid > Txid::ZERO && segments.is_empty() {
             return Err(PlanError::Behind { from: from.txid }.into());
         }
-        Self::from_plan(store, plan(&segments, target, from.txid)?, from).await
+        let restore = Self::from_plan(store, plan(&segments, target, from.txid)?, from).await?;
+        match (&restore, target) {
+            (Some(restore), Target::Time(time)) if restore.timestamp() > time => {
+                Err(Error::Times(restore.newest.segment.id))
+            }
+            _ => Ok(restore),
+        }
     }
 
     /// Prepares a plan that someone else made, the Worker for instance.

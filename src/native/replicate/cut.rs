@@ -37,7 +37,7 @@ pub(super) struct Cut<'a> {
     pub(super) wal: Option<WalMark>,
     /// Now, by the clock; never before the state before.
     pub(super) timestamp: Timestamp,
-    /// Where a large segment is staged.
+    /// The folder where a large segment is staged.
     pub(super) stage: PathBuf,
 }
 
@@ -87,7 +87,10 @@ impl Cut<'_> {
         }
         let (stage, header, trailer, _) = encoder.finish_with(Some(Sums { before, after }))?;
         let body = stage.finish(&header).map_err(|source| Error::Io {
-            what: format!("cannot write the waiting segment {}", self.stage.display()),
+            what: format!(
+                "cannot write the segment that waits to be shipped, in {}",
+                self.stage.display()
+            ),
             source,
         })?;
         let position = Position {

@@ -34,6 +34,8 @@ const PIN_AGE: Duration = Duration::from_millis(50);
 /// the first time it is taken on the file it may still get a frame.
 const CHECKPOINT_WATCH: Duration = Duration::from_secs(5);
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(50);
+/// An upload that takes so long does not make a checkpoint of the application wait.
+const OUTAGE: Duration = Duration::from_millis(500);
 /// The write lock is taken when no more than so many frames are left to be read under it.
 const FEW_FRAMES: u32 = 1000;
 
@@ -124,7 +126,10 @@ impl Engine {
                 Err(Error::Unshipped(format!("the destination did not confirm it within {} s", timeout.as_secs())))
             }
         };
-        self.shipping.save(None);
+        if ended.is_ok() {
+            // Otherwise what was sent last may still arrive: it was saved with the rest.
+            self.shipping.save(None);
+        }
         ended
     }
 
@@ -132,29 +137,40 @@ impl Engine {
         self.find_out().await?;
         let mut uploading: Option<Upload> = None;
         let mut next_cut = Instant::now();
+        let mut last_cut = Instant::now();
+        let mut final_cut = false;
         let mut look = Look::default();
         let mut checkpoint_until = Instant::now();
         loop {
             let committed = self.source.committed()?;
             let unshipped = self.shipping.is_behind(&committed);
+            // Someone has copied all frames back, and may be waiting for our pin with the write lock in its hands.
+            let pressed = committed.backfilled == committed.mx_frame && last_cut.elapsed() >= PIN_AGE;
             if uploading.is_none() {
-                if unshipped && (stop.is_requested() || Instant::now() >= next_cut) {
-                    next_cut = Instant::now() + self.shipping.options.sync_interval;
-                    match self.shipping.cut(&mut self.source, &committed) {
-                        Ok(segment) => uploading = self.send(segment),
-                        Err(Error::Database(sqlite::Error::Moved(_))) => {
-                            self.shipping.go_on_after(None);
-                            continue;
-                        }
-                        Err(error) => return Err(error),
-                    }
-                } else if !unshipped && stop.is_requested() {
+                if stop.is_requested() && (final_cut || !unshipped) {
                     return Ok(());
                 }
+                if unshipped && (pressed || stop.is_requested() || Instant::now() >= next_cut) {
+                    last_cut = Instant::now();
+                    next_cut = last_cut + self.shipping.options.sync_interval;
+                    // What is committed after this is for the next start.
+                    final_cut = stop.is_requested();
+                    let segment = self.shipping.cut(&mut self.source, &committed);
+                    let Some(segment) = self.shipping.unless_moved(segment)? else {
+                        continue;
+                    };
+                    uploading = self.send(segment);
+                }
+            } else if pressed && last_cut.elapsed() >= OUTAGE {
+                self.shipping.let_go(&committed);
             }
             self.pinned = self.source.advance(self.shipping.held)?;
             if uploading.is_none() {
-                uploading = self.checkpoint()?;
+                let checkpoint = self.checkpoint();
+                let Some(upload) = self.shipping.unless_moved(checkpoint)? else {
+                    continue;
+                };
+                uploading = upload;
             }
             if self.source.replaced()? {
                 return Err(Error::Replaced(self.source.path().to_owned()));
@@ -207,18 +223,28 @@ impl Engine {
         }
     }
 
-    /// Learns what the replica holds, and from where on the WAL is needed.
+    /// Learns what the replica holds, however long that takes, and from where on the WAL is needed. Until then
+    /// nothing in the WAL is worth guarding: the pin gives way to every checkpoint.
     async fn find_out(&mut self) -> Result<(), Error> {
-        let mut patience = Patience::default();
-        loop {
-            match self.shipping.find_out(&*self.store, &mut self.source).await {
-                Err(error) if error.is_passing() => patience.wait("read the replica", &error).await,
-                result => {
-                    patience.end();
-                    return result;
+        let Self {
+            source,
+            shipping,
+            store,
+            ..
+        } = self;
+        let confirmed = {
+            let mut reading = std::pin::pin!(shipping.read_replica(&**store));
+            loop {
+                tokio::select! {
+                    confirmed = &mut reading => break confirmed?,
+                    () = sleep(PIN_AGE) => {
+                        let committed = source.committed()?;
+                        source.advance(Held::all_of(&committed))?;
+                    }
                 }
             }
-        }
+        };
+        shipping.go_on_from(confirmed, source)
     }
 
     fn send(&self, segment: Option<Segment>) -> Option<Upload> {
@@ -307,15 +333,36 @@ impl Engine {
 }
 
 impl Shipping {
-    async fn find_out(&mut self, store: &dyn Store, source: &mut Source) -> Result<(), Error> {
-        let marks = self.state.load(source.page_size());
-        self.confirmed = match Head::read(store).await? {
-            Head::Empty => nothing(),
-            Head::At { header, .. } if header.page_size != source.page_size() => {
-                return Err(Error::page_size(source.page_size(), header.page_size));
+    /// The state that the replica holds, once it answers; the page-sum table then describes it.
+    async fn read_replica(&self, store: &dyn Store) -> Result<Mark, Error> {
+        let mut patience = Patience::default();
+        loop {
+            match self.try_read_replica(store).await {
+                Err(error) if error.is_passing() => patience.wait("read the replica", &error).await,
+                Ok(mark) => {
+                    patience.end();
+                    return Ok(mark);
+                }
+                Err(error) => return Err(error),
             }
-            Head::At { header, plan } => catch_up(store, &plan, &header, &self.sums, &marks).await?,
-        };
+        }
+    }
+
+    async fn try_read_replica(&self, store: &dyn Store) -> Result<Mark, Error> {
+        match Head::read(store).await? {
+            Head::Empty => Ok(nothing()),
+            Head::At { header, .. } if header.page_size != self.page_size => {
+                Err(Error::page_size(self.page_size, header.page_size))
+            }
+            Head::At { header, plan } => {
+                let marks = self.state.load(self.page_size);
+                catch_up(store, &plan, &header, &self.sums, &marks).await
+            }
+        }
+    }
+
+    fn go_on_from(&mut self, confirmed: Mark, source: &mut Source) -> Result<(), Error> {
+        self.confirmed = confirmed;
         let committed = source.committed()?;
         if wal_continues(source, &committed, &self.confirmed)? {
             self.go_on_after(self.confirmed.wal);
@@ -327,6 +374,29 @@ impl Shipping {
             tracing::info!(position = %self.confirmed.position, pages = committed.commit, "comparing all pages");
         }
         Ok(())
+    }
+
+    /// Takes the news that the WAL lost frames before they were guarded: all pages must be compared.
+    fn unless_moved<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(Error::Database(sqlite::Error::Moved(_))) => {
+                self.go_on_after(None);
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives up the frames that wait for a destination that is away, now that they are copied back into the database:
+    /// an application's checkpoint must not wait for our network. Those of the segment on its way are in that; what
+    /// was committed after it is found by comparing pages.
+    fn let_go(&mut self, committed: &Committed) {
+        if self.is_behind(committed) && self.cut.is_some() {
+            tracing::info!("the WAL may start again while the destination is away; pages will be compared");
+            self.go_on_after(None);
+        }
+        self.held = Held::all_of(committed);
     }
 
     fn go_on_after(&mut self, wal: Option<WalMark>) {
@@ -410,7 +480,7 @@ impl Shipping {
             commit,
             wal,
             timestamp: now(),
-            stage: self.state.segment(),
+            stage: self.state.path().to_owned(),
         }
     }
 

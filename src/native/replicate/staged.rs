@@ -17,20 +17,21 @@ const IN_MEMORY: usize = 2 * 1024 * 1024;
 /// How much is gathered before it is written to the file.
 const BUFFER: usize = 256 * 1024;
 
-/// Collects a segment's bytes; moves to a file when they become many.
+/// Collects a segment's bytes; moves to a file when they become many. The file has no name: whatever ends this process,
+/// it is gone, and nobody else can read it.
 #[derive(Debug)]
 pub(super) struct Stage {
-    path: PathBuf,
+    folder: PathBuf,
     buffer: Vec<u8>,
     file: Option<File>,
     written: u64,
 }
 
 impl Stage {
-    /// `path` is where the file will be, if it needs one.
-    pub(super) fn new(path: PathBuf) -> Self {
+    /// `folder` is where the file will be, if it needs one.
+    pub(super) fn new(folder: PathBuf) -> Self {
         Self {
-            path,
+            folder,
             buffer: Vec::new(),
             file: None,
             written: 0,
@@ -45,7 +46,6 @@ impl Stage {
                 file.write_all_at(header, 0)?;
                 Ok(Staged::File {
                     file,
-                    path: self.path,
                     len: self.written + self.buffer.len() as u64,
                 })
             }
@@ -65,15 +65,7 @@ impl Write for Stage {
         let limit = if self.file.is_some() { BUFFER } else { IN_MEMORY };
         if self.buffer.len() > limit {
             if self.file.is_none() {
-                let mut options = File::options();
-                self.file = Some(
-                    options
-                        .read(true)
-                        .write(true)
-                        .create(true)
-                        .truncate(true)
-                        .open(&self.path)?,
-                );
+                self.file = Some(tempfile::tempfile_in(&self.folder)?);
             }
             if let Some(file) = &mut self.file {
                 file.write_all(&self.buffer)?;
@@ -90,11 +82,11 @@ impl Write for Stage {
     }
 }
 
-/// A whole segment. Its file, if it has one, goes when this is dropped.
+/// A whole segment.
 #[derive(Debug)]
 pub(super) enum Staged {
     Memory(Bytes),
-    File { file: File, path: PathBuf, len: u64 },
+    File { file: File, len: u64 },
 }
 
 #[async_trait(?Send)]
@@ -109,11 +101,11 @@ impl Body for Staged {
     async fn read(&self, range: Range<u64>) -> store::Result<Bytes> {
         match self {
             Self::Memory(bytes) => Body::read(bytes, range).await,
-            Self::File { file, path, .. } => {
+            Self::File { file, .. } => {
                 let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
                 file.read_exact_at(&mut bytes, range.start)
                     .map_err(|source| store::Error::Io {
-                        what: format!("cannot read the waiting segment {}", path.display()),
+                        what: "cannot read the segment that waits to be shipped".to_owned(),
                         source,
                     })?;
                 Ok(bytes.into())
@@ -129,24 +121,14 @@ impl Body for Staged {
     }
 }
 
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if let Self::File { path, .. } = self {
-            // Nothing depends on it: the next one overwrites what is left.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures_util::FutureExt;
 
     #[test]
-    fn small_stays_in_memory_large_goes_to_a_file_that_is_removed() {
+    fn small_stays_in_memory_large_goes_to_a_file_without_a_name() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("segment.ltx");
         for (len, in_file) in [
             (Header::LEN, false),
             (IN_MEMORY, false),
@@ -154,13 +136,14 @@ mod tests {
             (5_000_000, true),
         ] {
             let content: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
-            let mut stage = Stage::new(path.clone());
+            let mut stage = Stage::new(folder.path().into());
             for piece in content.chunks(70_000) {
                 stage.write_all(piece).unwrap();
             }
             let header = [0xEE; Header::LEN];
             let staged = stage.finish(&header).unwrap();
-            assert_eq!(path.exists(), in_file);
+            assert_eq!(matches!(staged, Staged::File { .. }), in_file);
+            assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
             let bytes = staged
                 .read(0..Body::len(&staged))
                 .now_or_never()
@@ -168,8 +151,6 @@ mod tests {
                 .unwrap();
             assert_eq!(bytes[..Header::LEN], header);
             assert_eq!(bytes[Header::LEN..], content[Header::LEN..]);
-            drop(staged);
-            assert!(!path.exists());
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Losing it costs a comparison of all pages, never data: it is a hint that is believed only where the replica's
 //! position and the WAL itself agree with it.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -86,7 +87,10 @@ impl StateFolder {
             what: format!("{what} {}", path.display()),
             source,
         };
-        fs::create_dir_all(&path).map_err(|error| io("cannot create the folder for local state", error))?;
+        // What waits in it is the database: nobody else may read it.
+        fs::create_dir_all(&path)
+            .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o700)))
+            .map_err(|error| io("cannot create the folder for local state", error))?;
         let lock = OpenOptions::new()
             .write(true)
             .create(true)
@@ -104,9 +108,9 @@ impl StateFolder {
         self.path.join("page-sums")
     }
 
-    /// A segment that is too large for memory waits here until it is confirmed.
-    pub(super) fn segment(&self) -> PathBuf {
-        self.path.join("segment.ltx")
+    /// Where a segment that is too large for memory waits until it is confirmed.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The marks; none where the file is missing or damaged, which only costs a comparison.

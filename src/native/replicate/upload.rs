@@ -17,7 +17,9 @@ pub(super) async fn upload(store: Rc<dyn Store>, segment: Segment) -> (Segment, 
         match create_or_confirm(&*store, segment.id, &segment.body, segment.checksum).await {
             Err(error) if error.is_passing() => patience.wait("ship a segment", &error).await,
             result => {
-                patience.end();
+                if result.is_ok() {
+                    patience.end();
+                }
                 return (segment, result);
             }
         }
@@ -40,7 +42,7 @@ impl Patience {
         tokio::time::sleep(wait).await;
     }
 
-    /// After the attempt that did not fail.
+    /// After the attempt that succeeded.
     pub(super) fn end(&self) {
         if self.failures > 0 {
             tracing::info!(failures = self.failures, "the destination answers again");

@@ -40,6 +40,8 @@ pub(super) struct Pin {
     salts: Salts,
     /// The newest frame when it was taken, or a later one.
     newest: u32,
+    /// The newest frame for certain covered: what was committed before it was taken.
+    covered: (Salts, u32),
     /// Its mark is in a frame for certain.
     in_frame: bool,
     /// The last frame that must be held before the pin may fall to the file.
@@ -56,6 +58,7 @@ impl Pin {
         Self {
             salts: after.header.salts,
             newest,
+            covered: (before.header.salts, before.header.mx_frame),
             in_frame,
             owed: newest,
             settled: 0,
@@ -93,7 +96,7 @@ impl Source {
     pub fn advance(&mut self, held: Held) -> Result<Pinned, Error> {
         let before = self.index()?;
         let may_fall = self.pin.may_fall(held, &before);
-        let newer = (before.header.salts, before.header.mx_frame) != (self.pin.salts, self.pin.newest);
+        let newer = (before.header.salts, before.header.mx_frame) != self.pin.covered;
         let empty = before.backfilled == before.header.mx_frame;
         let falls = empty && may_fall;
         match (newer, falls) {

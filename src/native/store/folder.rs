@@ -90,7 +90,8 @@ impl Store for FolderStore {
         }
         let mut file = {
             let (folder, path) = (self.folder(id.level), self.path(id));
-            blocking(move || start(&folder, &path)).await?
+            let makes_folder = id.min == Txid::FIRST || id.level != Level::RAW;
+            blocking(move || start(&folder, &path, makes_folder)).await?
         };
         let mut time = None;
         let mut at = 0;
@@ -176,8 +177,16 @@ fn read(path: &Path, range: Range<u64>) -> Result<Bytes> {
     }
 }
 
-/// Starts a segment's file, in a folder that it makes if need be.
-fn start(folder: &Path, path: &Path) -> Result<NewFile> {
+/// Starts a segment's file. Only a whole database makes the folder that it needs: where a later segment finds none, the
+/// replica was deleted, or its disk is not mounted, and going on would leave a history without its beginning.
+fn start(folder: &Path, path: &Path, makes_folder: bool) -> Result<NewFile> {
+    if !makes_folder && !folder.exists() {
+        let gone = format!(
+            "the replica's folder {} is gone: mount its disk, or start again for a new replica",
+            folder.display()
+        );
+        return Err(Error::Unavailable(gone));
+    }
     new_file::create_folders(folder).map_err(|error| failure("cannot create the folder", folder, error))?;
     NewFile::create(path, 0o600).map_err(|error| failure("cannot create", path, error))
 }
