@@ -152,6 +152,13 @@ test('its picture', async () => {
   await ask(page, "select vessel, origin || ' – ' || destination as route, count(*) as crossings,\n       sum(passengers) as passengers, max(departs) as last\nfrom crossing where status = 'arrived'\ngroup by 1, 2 order by passengers desc");
   await rows(page).nth(10).waitFor();
   await page.locator('.table-of-schema summary').first().click();
+  await page.locator('.switch').click();
+  for (const vessel of ['Eider', 'Fulmar', 'Corvina']) {
+    const before = await page.locator('#position-txid').textContent();
+    await demo.run(`insert into crossing (vessel, origin, destination, departs, status, passengers) values ('${vessel}', 'Tromsø', 'Hurtigneset', '2026-02-07 08:00:00', 'arrived', 77)`);
+    await page.waitForFunction((before) => document.getElementById('position-txid').textContent !== before, before);
+  }
+  await page.locator('#lamp.current').waitFor();
   // The documentation's copy only when asked: fonts differ between machines.
   const path = process.env.WALFERRY_PICTURE ? inRoot('docs', 'images', 'page.png') : inRoot('build', 'page.png');
   const picture = await page.screenshot({ path });
