@@ -42,9 +42,6 @@ pub enum Error {
     /// The caller gave up.
     #[error("stopped, as was asked")]
     Aborted,
-    /// After [`close`](super).
-    #[error("the database is closed")]
-    Closed,
 }
 
 impl Error {
@@ -68,7 +65,6 @@ impl Error {
             Self::Sql { code, .. } => code,
             Self::Invalid(_) => "INVALID",
             Self::Aborted => "ABORTED",
-            Self::Closed => "CLOSED",
         }
     }
 }

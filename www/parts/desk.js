@@ -37,7 +37,8 @@ export class Desk {
   /** Asks the first question, unless there is one from before. */
   async start(sql) {
     await this.run(element('sql').value.trim() || sql);
-    element('sql').focus();
+    // On a touch screen that would bring up the keyboard, over the answer.
+    if (matchMedia('(pointer: fine)').matches) element('sql').focus();
   }
 
   async run(sql) {
