@@ -57,14 +57,20 @@ export const stages = {
   },
 };
 
-// Each file of tests/ is of one stage.
-const isBrowser = (name) => /\bwasm_bindgen_test\b/.test(readFileSync(inRoot('tests', `${name}.rs`), 'utf8'));
+// Each file of tests/, and each folder with a main.rs, is of one stage.
+const isBrowser = (name) => /\bwasm_bindgen_test\b/.test(readFileSync(source(name), 'utf8'));
 const isInterop = (name) => !isBrowser(name) && name.startsWith('interop');
 const isNative = (name) => !isBrowser(name) && !isInterop(name);
 
 function named(isWanted) {
-  const names = readdirSync(inRoot('tests')).filter((file) => file.endsWith('.rs')).map((file) => file.slice(0, -3));
+  const names = readdirSync(inRoot('tests')).map((file) => file.replace(/\.rs$/, '')).filter((name) => existsSync(source(name)));
   return names.filter(isWanted).sort().flatMap((name) => ['--test', name]);
+}
+
+/** Where a test binary begins: a file of its own, or the main one of its folder. */
+function source(name) {
+  const file = inRoot('tests', `${name}.rs`);
+  return existsSync(file) ? file : inRoot('tests', name, 'main.rs');
 }
 
 function cargo(...args) {

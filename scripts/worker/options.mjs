@@ -1,7 +1,7 @@
 // What Miniflare is told about the Worker: read from wrangler.toml by wrangler itself, so that there is one truth. Loading
 // wrangler takes over a second, so its answer is kept until wrangler.toml changes.
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { devNull } from 'node:os';
 import { dirname } from 'node:path';
 import { inRoot, root } from '../lib/root.mjs';
@@ -21,7 +21,10 @@ export async function workerOptions() {
   }
   const options = await askWrangler();
   mkdirSync(dirname(kept), { recursive: true });
-  writeFileSync(kept, JSON.stringify({ key, options }, null, 1));
+  // Another Worker may start at the same moment and read it.
+  const next = `${kept}.${process.pid}`;
+  writeFileSync(next, JSON.stringify({ key, options }, null, 1));
+  renameSync(next, kept);
   return options;
 }
 
@@ -31,6 +34,13 @@ async function askWrangler() {
   const { unstable_getMiniflareWorkerOptions: read } = await import('wrangler');
   // Naming files of variables, even empty ones, keeps it from looking for .dev.vars and .env: secrets come from the
   // environment of whoever starts the Worker.
-  const { workerOptions, main } = read(inRoot('wrangler.toml'), undefined, { envFiles: [devNull] });
-  return { ...workerOptions, scriptPath: main, modules: true };
+  const { log } = console;
+  // What it has to say is not the line of JSON that our output is.
+  console.log = console.error;
+  try {
+    const { workerOptions, main } = read(inRoot('wrangler.toml'), undefined, { envFiles: [devNull] });
+    return { ...workerOptions, scriptPath: main, modules: true };
+  } finally {
+    console.log = log;
+  }
 }
