@@ -2,7 +2,7 @@
 //
 //   node scripts/setup.mjs [--tests] [--print-env]
 //
-// --tests      also what only the tests need: Chromium with its driver, two versions of Litestream
+// --tests      also what only the tests need: Chromium with its driver, two versions of Litestream, an S3 server
 // --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -14,6 +14,7 @@ import { clang, findClang } from './setup/clang.mjs';
 import { litestream, litestreamProgram } from './setup/litestream.mjs';
 import { installed, npmPackages } from './setup/npm.mjs';
 import { rust, rustIsComplete } from './setup/rust.mjs';
+import { s3Server, s3ServerProgram } from './setup/s3-server.mjs';
 import { program, wasmBindgen } from './setup/wasm-bindgen.mjs';
 import { litestream as litestreamVersions } from './lib/versions.mjs';
 
@@ -23,7 +24,7 @@ export async function setup({ tests = false } = {}) {
   if (complete(tests)) return;
   await withLock(inRoot('.tools', 'setup.lock'), waiting, async () => {
     await rust();
-    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream()] : [])];
+    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server()] : [])];
     const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
     if (failed) throw failed.reason;
   });
@@ -31,7 +32,7 @@ export async function setup({ tests = false } = {}) {
 
 function complete(tests) {
   const needed = rustIsComplete() && installed() && findClang() && existsSync(program('wasm-bindgen'));
-  const neededByTests = () => findChromium() && findDriver() && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
+  const neededByTests = () => findChromium() && findDriver() && existsSync(s3ServerProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
   return needed && (!tests || neededByTests());
 }
 

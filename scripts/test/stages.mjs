@@ -7,6 +7,7 @@ import { litestream as litestreamVersions, rustForLints } from '../lib/versions.
 import { cargoEnv } from '../setup.mjs';
 import { findChromium } from '../setup/chromium.mjs';
 import { litestreamProgram } from '../setup/litestream.mjs';
+import { s3ServerProgram } from '../setup/s3-server.mjs';
 
 const wasm = ['--target', 'wasm32-unknown-unknown', '--no-default-features'];
 
@@ -91,6 +92,7 @@ function testEnv() {
     // What is in build/ was built a stage ago; a test is no time to build again.
     WALFERRY_NO_BUILD: '1',
     CHROMIUM: findChromium(),
+    S3S_FS: s3ServerProgram(),
     ...Object.fromEntries(litestreamVersions.map((version) => [`LITESTREAM_${version.replaceAll('.', '_')}`, litestreamProgram(version)])),
   };
 }

@@ -1,10 +1,12 @@
 //! The command line, next to the application.
 
 pub mod cli;
+pub mod clock;
 pub mod new_file;
 pub mod replicate;
 pub mod restore;
 pub mod sqlite;
+pub mod status;
 pub mod store;
 pub mod watch;
 

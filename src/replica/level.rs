@@ -1,10 +1,13 @@
-//! Compaction levels.
+//! Compaction levels, and the shelves beside them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 /// A level of a replica: 0 holds what was shipped, 1 to 8 what was compacted from the level below, 9 snapshots.
+///
+/// Beyond them are walferry's own shelves, where Litestream never looks: objects there are named by transactions as
+/// segments are, and hold something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub struct Level(u8);
@@ -14,15 +17,36 @@ impl Level {
     pub const RAW: Self = Self(0);
     /// Whole databases.
     pub const SNAPSHOT: Self = Self(9);
+    /// A shelf: raw segments of the past, bundled, so that every moment can be restored.
+    pub const HISTORY: Self = Self(10);
+    /// A shelf: the page-sum table of a state, beside its snapshot.
+    pub const SUMS: Self = Self(11);
+    /// A shelf: whose replica this is, one record after the other; the last is in force.
+    pub const OWNER: Self = Self(12);
 
-    /// Checks a level.
+    /// Checks a level that holds segments.
     pub fn new(level: u8) -> Option<Self> {
         (level <= Self::SNAPSHOT.0).then_some(Self(level))
     }
 
-    /// All levels, the lowest first: as segments move up.
+    /// All levels that hold segments, the lowest first: as segments move up.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..=Self::SNAPSHOT.0).map(Self)
+    }
+
+    /// The shelves beside the levels.
+    pub fn shelves() -> impl Iterator<Item = Self> {
+        [Self::HISTORY, Self::SUMS, Self::OWNER].into_iter()
+    }
+
+    /// How the names of its objects end.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::HISTORY => "bundle",
+            Self::SUMS => "sums",
+            Self::OWNER => "json",
+            _ => "ltx",
+        }
     }
 }
 

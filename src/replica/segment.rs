@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::Level;
 use crate::ltx::{Timestamp, Txid};
 
-/// Names one segment of a replica.
+/// Names one segment of a replica, or an object on one of the shelves beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SegmentId {
     /// Its level.
@@ -49,15 +49,16 @@ impl SegmentId {
         (Txid::FIRST <= min && min <= max).then_some(Self { level, min, max })
     }
 
-    /// `<min>-<max>.ltx`
+    /// `<min>-<max>.ltx`; the end tells the shelf of what is no segment.
     pub fn file_name(&self) -> String {
-        format!("{}-{}.ltx", self.min, self.max)
+        format!("{}-{}.{}", self.min, self.max, self.level.extension())
     }
 
     /// The segment that `<min>-<max>.ltx` names at `level`.
     pub fn from_file_name(level: Level, name: &str) -> Result<Self, InvalidKey> {
         let (min, max) = name
-            .strip_suffix(".ltx")
+            .strip_suffix(level.extension())
+            .and_then(|name| name.strip_suffix('.'))
             .and_then(|stem| stem.split_once('-'))
             .ok_or(InvalidKey)?;
         let parse = |digits: &str| Txid::from_str(digits).map_err(|_| InvalidKey);
@@ -109,6 +110,15 @@ mod tests {
             "ltx/9/0000000000000001-00000000000000ff.ltx"
         );
         assert_eq!(SegmentId::from_file_name(id.level, &id.file_name()), Ok(id));
+        let beside = SegmentId::new(Level::HISTORY, Txid(2), Txid(3)).unwrap();
+        assert_eq!(
+            beside.key(Layout::Bucket),
+            "000a/0000000000000002-0000000000000003.bundle"
+        );
+        assert_eq!(
+            SegmentId::from_file_name(beside.level, &beside.file_name()),
+            Ok(beside)
+        );
     }
 
     #[test]

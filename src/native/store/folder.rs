@@ -50,7 +50,10 @@ impl FolderStore {
     }
 
     fn sweep(&self) {
-        for folder in Level::all().map(|level| self.folder(level)) {
+        for folder in Level::all()
+            .chain(Level::shelves())
+            .map(|level| self.folder(level))
+        {
             match new_file::sweep(&folder) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     tracing::warn!("cannot remove what a crash left in {}: {error}", folder.display());

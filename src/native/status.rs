@@ -1,0 +1,88 @@
+//! Where replication stands, as it stands: written by the engine, read by metrics, the control socket and health checks.
+//!
+//! All on one thread, so plain cells do; reading costs nothing and wakes no one.
+
+use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::ltx::Timestamp;
+use crate::replica::Position;
+
+/// One database that is followed.
+#[derive(Debug)]
+pub struct DatabaseStatus {
+    /// The database file.
+    pub path: PathBuf,
+    /// Size of the database in bytes.
+    pub database_bytes: Cell<u64>,
+    /// Size of its WAL up to the newest commit, in bytes.
+    pub wal_bytes: Cell<u64>,
+    /// Checkpoints so far.
+    pub checkpoints: Cell<u64>,
+    /// Time spent with the write lock held, in microseconds, in all.
+    pub locked_micros: Cell<u64>,
+    /// The longest single time with the write lock held, in microseconds.
+    pub longest_lock_micros: Cell<u64>,
+    /// Why following it has failed, while it has.
+    pub failure: RefCell<Option<String>>,
+    /// Its replicas.
+    pub replicas: Vec<Rc<ReplicaStatus>>,
+}
+
+/// One replica of a database.
+#[derive(Debug)]
+pub struct ReplicaStatus {
+    /// Its URL, without secrets.
+    pub name: String,
+    /// `file`, `s3`, `gs`, `abs` or `worker`.
+    pub kind: &'static str,
+    /// What the replica has confirmed.
+    pub confirmed: Cell<Option<Position>>,
+    /// When it last confirmed something, or was found to have everything.
+    pub last_success: Cell<Option<Timestamp>>,
+    /// Since when something is committed that it has not confirmed; `None` while it has everything. The lag is from
+    /// then to now.
+    pub behind_since: Cell<Option<Timestamp>>,
+    /// Bytes of segments that wait here to be confirmed.
+    pub waiting_bytes: Cell<u64>,
+    /// Segments that it has confirmed since the start.
+    pub segments: Cell<u64>,
+    /// Attempts that failed since the start.
+    pub errors: Cell<u64>,
+    /// The last failure, while it lasts.
+    pub failure: RefCell<Option<String>>,
+}
+
+impl DatabaseStatus {
+    /// Of a database that is about to be followed.
+    pub fn new(path: PathBuf, replicas: Vec<Rc<ReplicaStatus>>) -> Rc<Self> {
+        Rc::new(Self {
+            path,
+            database_bytes: Cell::default(),
+            wal_bytes: Cell::default(),
+            checkpoints: Cell::default(),
+            locked_micros: Cell::default(),
+            longest_lock_micros: Cell::default(),
+            failure: RefCell::default(),
+            replicas,
+        })
+    }
+}
+
+impl ReplicaStatus {
+    /// Of a replica that nothing is known of yet.
+    pub fn new(name: String, kind: &'static str) -> Rc<Self> {
+        Rc::new(Self {
+            name,
+            kind,
+            confirmed: Cell::default(),
+            last_success: Cell::default(),
+            behind_since: Cell::default(),
+            waiting_bytes: Cell::default(),
+            segments: Cell::default(),
+            errors: Cell::default(),
+            failure: RefCell::default(),
+        })
+    }
+}
