@@ -8,6 +8,7 @@ pub mod restore;
 pub mod sqlite;
 pub mod status;
 pub mod store;
+pub mod upkeep;
 pub mod watch;
 
 pub use cli::main;

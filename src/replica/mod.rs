@@ -8,6 +8,7 @@ mod fetch;
 mod level;
 mod page_map;
 mod plan;
+mod policy;
 mod position;
 mod segment;
 
@@ -15,5 +16,6 @@ pub use fetch::{Fetch, fetches};
 pub use level::Level;
 pub use page_map::{PageMap, PageMapBuilder};
 pub use plan::{Plan, PlanError, Target, plan};
+pub use policy::Policy;
 pub use position::Position;
 pub use segment::{InvalidKey, Layout, SegmentId, SegmentInfo};
