@@ -43,6 +43,11 @@ impl NewFile {
         self.temporary.as_file()
     }
 
+    /// Where it is until it has its name.
+    pub fn temporary_path(&self) -> &Path {
+        self.temporary.path()
+    }
+
     /// Makes it durable and gives it its name; [`io::ErrorKind::AlreadyExists`] if something has that name.
     pub fn publish(self) -> io::Result<()> {
         self.file().sync_all()?;

@@ -40,6 +40,7 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     Replicate(Replicate),
     Restore(Restore),
+    Verify(Verify),
     Ltx(Ltx),
     /// Print the version
     Version,
@@ -116,6 +117,45 @@ pub(super) struct Restore {
     pub(super) timestamp: Option<Timestamp>,
 
     /// Print the result, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Prove that a replica can be restored, by restoring it
+///
+/// The restore drill: restores into a temporary file, checks every sum on the way, has SQLite run its
+/// integrity_check, says how long a recovery takes, and removes the file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry verify file:///mnt/backup/app
+  walferry verify --random --json file:///mnt/backup/app
+  walferry verify --dir /mnt/scratch --timestamp '2 days ago' file:///mnt/backup/app")]
+pub(super) struct Verify {
+    #[command(flatten)]
+    pub(super) replica: Replica,
+
+    /// Any of the states that the replica promises, instead of the newest
+    #[arg(long, conflicts_with_all = ["txid", "timestamp"])]
+    pub(super) random: bool,
+
+    /// The state after this transaction (16 hexadecimal digits) instead of the newest
+    #[arg(long, value_name = "HEX16", conflicts_with = "timestamp")]
+    pub(super) txid: Option<Txid>,
+
+    /// The newest state at or before this time: RFC 3339, or "30m ago"
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    pub(super) timestamp: Option<Timestamp>,
+
+    /// Where the temporary file goes, which is as large as the database (default: TMPDIR, or /tmp)
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) dir: Option<PathBuf>,
+
+    /// How many reads run at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::parallelism)]
+    pub(super) parallelism: usize,
+
+    /// Print the report, or the error, as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

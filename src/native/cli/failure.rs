@@ -146,7 +146,8 @@ impl From<restore::Error> for Failure {
             restore::Error::Replica(_) => None,
             restore::Error::Exists(_) | restore::Error::Leftover(_) => Some(Class::Exists),
             restore::Error::NoFolder(_) => Some(Class::Input),
-            restore::Error::Output { .. } => Some(Class::Unexpected),
+            restore::Error::Integrity(_) => Some(Class::Damaged),
+            restore::Error::Output { .. } | restore::Error::Broken(_) => Some(Class::Unexpected),
         };
         match (class, error) {
             (_, restore::Error::Replica(error)) => error.into(),

@@ -11,6 +11,7 @@ mod restore;
 mod signals;
 mod single_dash;
 mod values;
+mod verify;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -53,6 +54,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::Replicate(command) => with_runtime(|signals| replicate::run(command, signals)),
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
+        Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),
         Command::Version => output::text(concat!("walferry ", env!("CARGO_PKG_VERSION"), "\n")),
     }

@@ -13,14 +13,12 @@ use crate::replica::Target;
 
 pub(super) async fn run(arguments: Restore, signals: Signals) -> Result<(), Failure> {
     let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    let options = Options {
-        target: match (arguments.txid, arguments.timestamp) {
-            (Some(txid), _) => Target::Txid(txid),
-            (None, Some(time)) => Target::Time(time),
-            (None, None) => Target::Latest,
-        },
-        output: arguments.output,
+    let target = match (arguments.txid, arguments.timestamp) {
+        (Some(txid), _) => Target::Txid(txid),
+        (None, Some(time)) => Target::Time(time),
+        (None, None) => Target::Latest,
     };
+    let options = Options::new(target, arguments.output);
     options.check()?;
     destination.require()?;
     let store = Patient::new(destination.open(&Access::from_environment())?);

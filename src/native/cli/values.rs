@@ -26,6 +26,12 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("it must be more than nothing: {example}"))
 }
 
+/// `8`
+pub(super) fn parallelism(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (1..=256).contains(number));
+    number.ok_or_else(|| "it is a number from 1 to 256".to_owned())
+}
+
 /// `2026-01-31T12:00:00Z`, `30m ago`
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     time_at(text, jiff::Timestamp::now())

@@ -21,6 +21,12 @@ pub enum Error {
     /// Where the file is to go there is no folder.
     #[error("there is no folder {0} to restore to: create it first")]
     NoFolder(PathBuf),
+    /// SQLite finds fault with the database.
+    #[error("SQLite finds fault with the restored database, which is as it was shipped: {0}")]
+    Integrity(String),
+    /// A thread of ours did not come to its end.
+    #[error("the restore was broken off: {0}")]
+    Broken(String),
     /// The file cannot be written.
     #[error("cannot write {path}: {source}")]
     Output {

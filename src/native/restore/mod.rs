@@ -4,11 +4,15 @@
 //! a temporary file, which gets its name only when the result is proven and on disk.
 
 mod error;
+mod integrity;
 mod options;
 mod placing;
+mod verify;
 
 pub use error::Error;
+pub use integrity::IntegrityCheck;
 pub use options::Options;
+pub use verify::{Drill, Point, Report, verify};
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -84,6 +88,8 @@ pub async fn run(
         progress(fetched, restore.bytes());
     }
     restore.prove(sum)?;
+    let (temporary, integrity) = (file.temporary_path().to_owned(), options.integrity);
+    blocking(move || integrity::check(&temporary, integrity)).await?;
     options.publish(file).await?;
 
     Ok(Summary {
@@ -97,6 +103,15 @@ pub async fn run(
         requests: store.requests(),
         seconds: start.elapsed().as_secs_f64(),
     })
+}
+
+/// Runs what takes long beside the event loop.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|error| Err(Error::Broken(error.to_string())))
 }
 
 /// Where chunks are decoded: the runtime's threads for blocking work, as many at once as there are cores.

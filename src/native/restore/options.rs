@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, IntegrityCheck};
 use crate::native::new_file::{self, NewFile};
 use crate::replica::Target;
 
@@ -18,9 +18,23 @@ pub struct Options {
     pub target: Target,
     /// The file to make.
     pub output: PathBuf,
+    /// How many reads run at once.
+    pub parallelism: usize,
+    /// What SQLite is asked before the file gets its name.
+    pub integrity: IntegrityCheck,
 }
 
 impl Options {
+    /// With 8 reads at once, and no questions to SQLite.
+    pub fn new(target: Target, output: PathBuf) -> Self {
+        Self {
+            target,
+            output,
+            parallelism: 8,
+            integrity: IntegrityCheck::None,
+        }
+    }
+
     /// Whether the output can be made: its folder is there, and it and its companions are not.
     pub fn check(&self) -> Result<(), Error> {
         let folder = new_file::folder_of(&self.output);
