@@ -5,9 +5,13 @@
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::ltx::Timestamp;
 use crate::replica::Position;
+
+/// The databases that this process follows; they come and go.
+pub type Databases = Rc<RefCell<Vec<Rc<DatabaseStatus>>>>;
 
 /// One database that is followed.
 #[derive(Debug)]
@@ -52,6 +56,25 @@ pub struct ReplicaStatus {
     pub errors: Cell<u64>,
     /// The last failure, while it lasts.
     pub failure: RefCell<Option<String>>,
+    /// Compactions since the start.
+    pub compactions: Cell<u64>,
+    /// Snapshots since the start.
+    pub snapshots: Cell<u64>,
+    /// How the last restore drill went.
+    pub verified: RefCell<Option<Verified>>,
+    /// When a drill last proved the replica.
+    pub last_verified: Cell<Option<Timestamp>>,
+}
+
+/// How a restore drill (`walferry verify`) went.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took: about as long as a recovery takes.
+    pub seconds: f64,
+    /// What it found wrong.
+    pub failure: Option<String>,
 }
 
 impl DatabaseStatus {
@@ -71,6 +94,24 @@ impl DatabaseStatus {
 }
 
 impl ReplicaStatus {
+    /// How old the oldest commit is that it has not confirmed; zero while it has everything.
+    pub fn lag(&self, now: Timestamp) -> Duration {
+        let millis = self.behind_since.get().map(|since| now.0.saturating_sub(since.0));
+        Duration::from_millis(
+            millis
+                .and_then(|millis| u64::try_from(millis).ok())
+                .unwrap_or_default(),
+        )
+    }
+
+    /// Records how a drill went.
+    pub fn record_drill(&self, verified: Verified) {
+        if verified.failure.is_none() {
+            self.last_verified.set(Some(verified.at));
+        }
+        self.verified.replace(Some(verified));
+    }
+
     /// Of a replica that nothing is known of yet.
     pub fn new(name: String, kind: &'static str) -> Rc<Self> {
         Rc::new(Self {
@@ -83,6 +124,10 @@ impl ReplicaStatus {
             segments: Cell::default(),
             errors: Cell::default(),
             failure: RefCell::default(),
+            compactions: Cell::default(),
+            snapshots: Cell::default(),
+            verified: RefCell::default(),
+            last_verified: Cell::default(),
         })
     }
 }

@@ -1,0 +1,12 @@
+//! The endpoint that `addr` names: `/metrics` for Prometheus, `/health` for load balancers and containers.
+//!
+//! It only reads the cells that the engine writes; between requests it costs nothing.
+
+mod address;
+mod exposition;
+mod health;
+mod process;
+mod server;
+
+pub use address::Address;
+pub use server::{Server, serve};
