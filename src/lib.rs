@@ -15,6 +15,7 @@
 //! * [`wal`], SQLite's write-ahead log;
 //! * [`replica`], what a replica is: keys, levels, positions, restore plans, page maps;
 //! * [`store`], the trait through which a replica's objects are listed, read and created;
+//! * [`merge`], which makes one segment of many;
 //! * [`restore`], which turns a replica in a store back into a database, and proves the result.
 //!
 //! These know none of `native`, `worker` and `browser`, and those three never know each other.
@@ -24,6 +25,7 @@
 extern crate self as walferry;
 
 pub mod ltx;
+pub mod merge;
 pub mod replica;
 pub mod restore;
 pub mod store;

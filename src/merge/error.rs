@@ -1,0 +1,42 @@
+//! Why segments could not be merged.
+
+use crate::ltx;
+use crate::replica::SegmentId;
+use crate::restore;
+use crate::store;
+
+/// Why segments could not be merged. Each is a sentence that can be shown to a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Too many at once, or none.
+    #[error("{0} segments cannot be merged at once")]
+    Inputs(usize),
+    /// An input is not there, or is not what was written.
+    #[error(transparent)]
+    Input(#[from] restore::Error),
+    /// The result could not be written.
+    #[error("cannot write the merged segment: {0}")]
+    Output(ltx::Error),
+}
+
+impl Error {
+    /// The segment that is damaged, where one is: no other attempt will do better with it.
+    pub fn damaged(&self) -> Option<SegmentId> {
+        match self {
+            Self::Input(
+                restore::Error::Damaged { segment, .. }
+                | restore::Error::WrongName { segment, .. }
+                | restore::Error::BrokenChain { segment, .. }
+                | restore::Error::PageSize(segment),
+            ) => Some(*segment),
+            _ => None,
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        Self::Input(error.into())
+    }
+}
