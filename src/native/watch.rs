@@ -17,6 +17,22 @@ use tokio::sync::Notify;
 /// How often to wake where the system does not notify. Looking costs next to nothing: the wal-index is in memory.
 const POLL: Duration = Duration::from_millis(250);
 
+/// What hears for all databases of this process; a clone is the same hub.
+#[derive(Clone, Debug, Default)]
+pub struct Hub;
+
+impl Hub {
+    /// Hears by the system's notification.
+    pub fn new() -> Self {
+        Self
+    }
+
+    /// Watches the database at `database`, an absolute path without symbolic links, and the WAL at `wal`.
+    pub fn watch(&self, database: &Path, wal: &Path) -> Watcher {
+        Watcher::new(database, wal)
+    }
+}
+
 /// Watches a database and its WAL.
 #[derive(Debug)]
 pub struct Watcher {

@@ -5,7 +5,8 @@ use std::rc::Rc;
 use super::args::Replicate;
 use super::failure::Failure;
 use super::signals::Signals;
-use crate::native::replicate::{self, Options};
+use crate::native::replicate::{self, Environment, Options, Replica, ReplicaOptions};
+use crate::native::status::{DatabaseStatus, ReplicaStatus};
 use crate::native::store::{Access, Destination, Impatient};
 
 pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Failure> {
@@ -17,13 +18,26 @@ pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Fa
     let codec = arguments.codec.unwrap_or(destination.default_codec());
     let options = Options {
         set_wal: arguments.set_wal,
-        sync_interval: arguments.sync_interval,
         wal_limit: arguments.wal_limit,
         once: arguments.once,
-        ..Options::new(arguments.database, codec)
+        ..Options::new(arguments.database)
     };
+    let (kind, self_kept) = match destination {
+        Destination::Folder(_) => ("file", false),
+        Destination::Worker(_) => ("worker", true),
+    };
+    let replica = Replica {
+        store,
+        options: ReplicaOptions {
+            sync_interval: arguments.sync_interval,
+            self_kept,
+            ..ReplicaOptions::new(codec)
+        },
+        status: ReplicaStatus::new(destination.to_string(), kind),
+    };
+    let status = DatabaseStatus::new(options.database.clone(), vec![Rc::clone(&replica.status)]);
     let shutdown = async {
         signals.first().await;
     };
-    Ok(replicate::run(options, store, shutdown).await?)
+    Ok(replicate::run(options, vec![replica], status, &Environment::system(), shutdown).await?)
 }

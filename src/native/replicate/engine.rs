@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
@@ -14,8 +14,9 @@ use super::resume::{Head, catch_up, nothing, wal_continues};
 use super::state::{Mark, Marks, StateFolder, WalMark};
 use super::stop::Stop;
 use super::upload::{Patience, upload};
-use super::{Error, Options};
-use crate::ltx::{PageSize, Timestamp};
+use super::{Environment, Error, Options, Replica, ReplicaOptions};
+use crate::ltx::PageSize;
+use crate::native::clock::Clock;
 use crate::native::sqlite::{self, Checkpointed, Committed, Held, Pinned, Source};
 use crate::native::watch::Watcher;
 use crate::store::{self, Store};
@@ -58,6 +59,8 @@ pub(super) struct Engine {
 /// What is shipped, and how far.
 struct Shipping {
     options: Options,
+    replica: ReplicaOptions,
+    clock: Clock,
     state: StateFolder,
     page_size: PageSize,
     sums: PageSums,
@@ -73,7 +76,7 @@ struct Shipping {
 }
 
 impl Engine {
-    pub(super) fn open(options: Options, store: Rc<dyn Store>) -> Result<Self, Error> {
+    pub(super) fn open(options: Options, replica: Replica, environment: &Environment) -> Result<Self, Error> {
         let source = Source::open(
             &options.database,
             &sqlite::Options {
@@ -82,9 +85,11 @@ impl Engine {
         )?;
         let state = StateFolder::open(StateFolder::beside(source.path()))?;
         let sums = PageSums::open(&state.page_sums()).map_err(table)?;
-        let watcher = Watcher::new(source.path(), &source.wal_path());
+        let watcher = environment.hub.watch(source.path(), &source.wal_path());
         let shipping = Shipping {
             options,
+            replica: replica.options,
+            clock: environment.clock.clone(),
             state,
             page_size: source.page_size(),
             sums,
@@ -97,7 +102,7 @@ impl Engine {
             source,
             shipping,
             watcher,
-            store,
+            store: replica.store,
             listening_paused: false,
             pinned: Pinned::Stayed,
             next_checkpoint: Instant::now(),
@@ -152,7 +157,7 @@ impl Engine {
                 }
                 if unshipped && (pressed || stop.is_requested() || Instant::now() >= next_cut) {
                     last_cut = Instant::now();
-                    next_cut = last_cut + self.shipping.options.sync_interval;
+                    next_cut = last_cut + self.shipping.replica.sync_interval;
                     // What is committed after this is for the next start.
                     final_cut = stop.is_requested();
                     let segment = self.shipping.cut(&mut self.source, &committed);
@@ -475,11 +480,11 @@ impl Shipping {
         Cut {
             source,
             sums: &self.sums,
-            codec: self.options.codec,
+            codec: self.replica.codec,
             before: self.confirmed,
             commit,
             wal,
-            timestamp: now(),
+            timestamp: self.clock.now(),
             stage: self.state.path().to_owned(),
         }
     }
@@ -550,9 +555,4 @@ async fn arrival(uploading: &mut Option<Upload>) -> (Segment, store::Result<()>)
         Some(upload) => upload.await,
         None => std::future::pending().await,
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

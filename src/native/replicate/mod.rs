@@ -27,43 +27,140 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use super::status::{DatabaseStatus, ReplicaStatus};
+use super::upkeep::Policy;
+use super::watch::Hub;
 use crate::ltx::Codec;
+use crate::replica::Position;
 use crate::store::Store;
 use engine::Engine;
 
 /// How a database is followed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Options {
     /// The database file.
     pub database: PathBuf,
-    /// How pages are packed.
-    pub codec: Codec,
+    /// The folder of the local state; `.<database>-walferry` next to the database if none is given.
+    pub state: Option<PathBuf>,
     /// Switch the database to WAL mode if it is not.
     pub set_wal: bool,
-    /// Under load, one segment in this time; the first write after a pause ships at once.
-    pub sync_interval: Duration,
     /// From so many frames on, the WAL is copied back into the database whenever no one waits for it.
     pub checkpoint_frames: u32,
     /// From so many bytes of WAL on, the write lock is taken for the moment that it needs to start again.
     pub wal_limit: u64,
+    /// So many segments may wait here for a replica that is slow or away; beyond them only which pages changed is
+    /// remembered.
+    pub queue_segments: usize,
+    /// And so many bytes.
+    pub queue_bytes: u64,
     /// Ship what is committed now, then end.
     pub once: bool,
-    /// How long a shutdown waits for the replica to confirm what is committed.
+    /// Go on where someone else has moved a replica, or owns it.
+    pub takeover: bool,
+    /// How long a shutdown waits for the replicas to confirm what is committed.
     pub shutdown_timeout: Duration,
+    /// Wishes that everything be shipped now.
+    pub requests: Option<mpsc::Receiver<SyncRequest>>,
+}
+
+/// The wish that all that is committed now be shipped now, and to hear when every replica has confirmed it. If it
+/// cannot be done, the sender is dropped.
+#[derive(Debug)]
+pub struct SyncRequest {
+    /// Where to tell.
+    pub reply: oneshot::Sender<Vec<Synced>>,
+}
+
+/// A replica that has everything that was committed when it was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Synced {
+    /// The replica, as [`ReplicaStatus::name`] has it.
+    pub replica: String,
+    /// Where it stands.
+    pub position: Position,
+}
+
+/// One destination of a database.
+#[derive(Clone)]
+pub struct Replica {
+    /// Where its objects live.
+    pub store: Rc<dyn Store>,
+    /// How it is filled.
+    pub options: ReplicaOptions,
+    /// What is told about it.
+    pub status: Rc<ReplicaStatus>,
+}
+
+impl std::fmt::Debug for Replica {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replica")
+            .field("name", &self.status.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How a replica is filled.
+#[derive(Clone, Debug)]
+pub struct ReplicaOptions {
+    /// How pages are packed.
+    pub codec: Codec,
+    /// Under load, one segment in this time; the first write after a pause ships at once.
+    pub sync_interval: Duration,
+    /// What is merged, kept and deleted; `None` leaves all that to others.
+    pub upkeep: Option<Policy>,
+    /// The destination does its own housekeeping and takes nothing but raw segments, as a Worker does.
+    pub self_kept: bool,
+}
+
+impl ReplicaOptions {
+    /// The defaults, for a codec.
+    pub fn new(codec: Codec) -> Self {
+        Self {
+            codec,
+            sync_interval: Duration::from_secs(1),
+            upkeep: None,
+            self_kept: false,
+        }
+    }
+}
+
+/// What all databases of a process share.
+#[derive(Clone, Debug)]
+pub struct Environment {
+    /// Wakes who follows a database.
+    pub hub: Hub,
+    /// The time of day.
+    pub clock: Clock,
+}
+
+impl Environment {
+    /// The machine's. Within a runtime.
+    pub fn system() -> Self {
+        Self {
+            hub: Hub::new(),
+            clock: Clock::system(),
+        }
+    }
 }
 
 impl Options {
     /// The defaults, for a database.
-    pub fn new(database: PathBuf, codec: Codec) -> Self {
+    pub fn new(database: PathBuf) -> Self {
         Self {
             database,
-            codec,
+            state: None,
             set_wal: false,
-            sync_interval: Duration::from_secs(1),
             checkpoint_frames: 1000,
             wal_limit: 64 * 1024 * 1024,
+            queue_segments: 32,
+            queue_bytes: 256 * 1024 * 1024,
             once: false,
+            takeover: false,
             shutdown_timeout: Duration::from_secs(30),
+            requests: None,
         }
     }
 }
@@ -71,10 +168,16 @@ impl Options {
 /// Follows until `shutdown`, ships what is committed by then, and returns.
 pub async fn run(
     options: Options,
-    store: Rc<dyn Store>,
+    replicas: Vec<Replica>,
+    status: Rc<DatabaseStatus>,
+    environment: &Environment,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut engine = Engine::open(options, store)?;
+    let _ = status;
+    let Some(replica) = replicas.into_iter().next() else {
+        return Ok(());
+    };
+    let mut engine = Engine::open(options, replica, environment)?;
     engine.run(&mut shutdown).await
 }
