@@ -1,52 +1,25 @@
-//! Wakes whoever follows a database when its files are written.
-//!
-//! The two files are watched, not their directory: a directory may hold much else that is written, other databases
-//! for one. The system's notification comes when bytes are written, which is *before* they are committed, and none
-//! comes with the commit itself: whoever is woken may have to look more than once. A file that is mapped into memory,
-//! as -shm is, notifies nobody.
+//! Watches the files of one database.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use notify::event::{EventKind, ModifyKind};
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
-/// How often to wake where the system does not notify. Looking costs next to nothing: the wal-index is in memory.
-const POLL: Duration = Duration::from_millis(250);
+use super::hub::{Hearing, Hub};
+use super::listener::{Listener, Told};
 
-/// What hears for all databases of this process; a clone is the same hub.
-#[derive(Clone, Debug, Default)]
-pub struct Hub;
-
-impl Hub {
-    /// Hears by the system's notification.
-    pub fn new() -> Self {
-        Self
-    }
-
-    /// Watches the database at `database`, an absolute path without symbolic links, and the WAL at `wal`.
-    pub fn watch(&self, database: &Path, wal: &Path) -> Watcher {
-        Watcher::new(database, wal)
-    }
-}
-
-/// Watches a database and its WAL.
+/// Watches a database and its WAL; see [`Hub::watch`].
 #[derive(Debug)]
 pub struct Watcher {
+    hub: Hub,
     database: PathBuf,
     wal: PathBuf,
     signals: Arc<Signals>,
-    /// `None` where the system has no notification, or no more to give away.
-    system: Option<RecommendedWatcher>,
-    /// The WAL is left alone for now.
-    paused: bool,
-    /// The system notifies of the WAL, as far as that is wanted.
-    hears_wal: bool,
-    /// It notifies of the database.
-    hears_database: bool,
+    /// `None` where nothing tells of the database file.
+    hears_database: Option<Hearing>,
+    /// `None` where nothing tells of the WAL, and while it is left alone.
+    hears_wal: Option<Hearing>,
 }
 
 /// What was written since the last wake, however often.
@@ -59,33 +32,27 @@ pub struct Wake {
 }
 
 #[derive(Debug, Default)]
-struct Signals {
+pub(super) struct Signals {
     wal: AtomicBool,
     database: AtomicBool,
+    /// The WAL is left alone for now.
+    paused: AtomicBool,
     /// One of the files was deleted or renamed, and the watch of it with it.
-    lost: AtomicBool,
+    elsewhere: AtomicBool,
+    /// It will be told after a while, whatever happens.
+    later: AtomicBool,
     wake: Notify,
 }
 
 impl Watcher {
-    /// Watches the database at `database`, an absolute path without symbolic links, and the WAL at `wal`. Falls back
-    /// to polling where the system cannot notify.
-    pub fn new(database: &Path, wal: &Path) -> Self {
-        let signals = Arc::new(Signals::default());
-        let handler = handler(database.into(), wal.into(), Arc::clone(&signals));
-        let system = notify::recommended_watcher(handler)
-            .inspect_err(|error| tracing::warn!(%error, "no file notification: polling instead"))
-            .ok();
-        let (paused, hears_wal, hears_database) = (false, false, false);
-        let (database, wal) = (database.into(), wal.into());
+    pub(super) fn new(hub: Hub, database: PathBuf, wal: PathBuf) -> Self {
         let mut watcher = Self {
+            hub,
             database,
             wal,
-            signals,
-            system,
-            paused,
-            hears_wal,
-            hears_database,
+            signals: Arc::default(),
+            hears_database: None,
+            hears_wal: None,
         };
         watcher.listen();
         watcher
@@ -94,104 +61,119 @@ impl Watcher {
     /// Waits for a write. May be dropped while it waits without losing one.
     pub async fn wait(&mut self) -> Wake {
         loop {
-            if self.signals.lost.swap(false, Ordering::AcqRel) {
+            if self.signals.elsewhere.swap(false, Ordering::AcqRel) {
                 self.listen();
             }
             let wake = self.signals.take();
             if wake != Wake::default() {
                 return wake;
             }
-            let woken = self.signals.wake.notified();
-            if self.hears_wal && self.hears_database {
-                woken.await;
-            } else if tokio::time::timeout(POLL, woken).await.is_err() {
-                self.listen();
-                return Wake {
-                    wal: !self.paused,
-                    database: true,
-                };
+            if self.is_deaf() && !self.signals.later.swap(true, Ordering::AcqRel) {
+                self.hub.later(self.signals.clone());
             }
+            self.signals.wake.notified().await;
         }
     }
 
     /// Leaves the WAL alone: while it is written all the time and read at an interval, events only cost, the writers
     /// too. The database file is listened to as before: whoever copies frames back may have to wait for us.
     pub fn pause(&mut self) {
-        self.paused = true;
+        self.signals.paused.store(true, Ordering::Release);
         self.listen_to_wal();
     }
 
     /// Listens to the WAL again. What was written to it meanwhile is not told: look once after this.
     pub fn resume(&mut self) {
-        self.paused = false;
+        self.signals.paused.store(false, Ordering::Release);
         self.listen_to_wal();
+    }
+
+    pub(super) fn signals(&self) -> &Arc<Signals> {
+        &self.signals
+    }
+
+    fn is_paused(&self) -> bool {
+        self.signals.paused.load(Ordering::Acquire)
+    }
+
+    fn is_deaf(&self) -> bool {
+        self.hears_database.is_none() || (self.hears_wal.is_none() && !self.is_paused())
     }
 
     /// Watches both files as they are now.
     fn listen(&mut self) {
-        self.hears_database = listen_to(&mut self.system, &self.database);
+        let listener = Arc::new(Database(self.signals.clone()));
+        self.hears_database = self.hub.file(&self.database, listener);
         self.listen_to_wal();
     }
 
     fn listen_to_wal(&mut self) {
-        self.hears_wal = if self.paused {
-            ignore(&mut self.system, &self.wal);
-            true
+        self.hears_wal = if self.is_paused() {
+            None
         } else {
-            listen_to(&mut self.system, &self.wal)
+            self.hub.file(&self.wal, Arc::new(Wal(self.signals.clone())))
         };
     }
 }
 
-/// Watches the file that is now at a path; false if it cannot be watched.
-fn listen_to(system: &mut Option<RecommendedWatcher>, path: &Path) -> bool {
-    ignore(system, path);
-    system
-        .as_mut()
-        .is_some_and(|system| system.watch(path, RecursiveMode::NonRecursive).is_ok())
-}
-
-fn ignore(system: &mut Option<RecommendedWatcher>, path: &Path) {
-    if let Some(system) = system {
-        // A file that is gone, or was not there, is not watched.
-        system.unwatch(path).ok();
-    }
-}
-
 impl Signals {
+    /// Woken by hand.
+    pub(super) fn wake(&self, wake: Wake) {
+        if wake.wal && !self.paused.load(Ordering::Acquire) {
+            self.written(&self.wal);
+        }
+        if wake.database {
+            self.written(&self.database);
+        }
+    }
+
     fn take(&self) -> Wake {
         Wake {
             wal: self.wal.swap(false, Ordering::AcqRel),
             database: self.database.swap(false, Ordering::AcqRel),
         }
     }
+
+    fn written(&self, which: &AtomicBool) {
+        which.store(true, Ordering::Release);
+        self.wake.notify_one();
+    }
+
+    fn told(&self, which: &AtomicBool, what: Told<'_>) {
+        if matches!(what, Told::Elsewhere | Told::Anything) {
+            self.elsewhere.store(true, Ordering::Release);
+        }
+        self.written(which);
+    }
 }
 
-/// What is done on the thread of the system's notification.
-fn handler(
-    database: PathBuf,
-    wal: PathBuf,
-    signals: Arc<Signals>,
-) -> impl FnMut(notify::Result<notify::Event>) + Send {
-    move |event| {
-        // An error, or a queue that ran over, may stand for anything.
-        let (is_database, is_wal) = match &event {
-            Ok(event) if !event.need_rescan() => {
-                let gone = matches!(
-                    event.kind,
-                    EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_))
-                );
-                if !gone && !matches!(event.kind, EventKind::Modify(_) | EventKind::Create(_)) {
-                    return;
-                }
-                signals.lost.fetch_or(gone, Ordering::AcqRel);
-                (event.paths.contains(&database), event.paths.contains(&wal))
-            }
-            _ => (true, true),
-        };
-        signals.database.fetch_or(is_database, Ordering::AcqRel);
-        signals.wal.fetch_or(is_wal, Ordering::AcqRel);
-        signals.wake.notify_one();
+#[derive(Debug)]
+struct Database(Arc<Signals>);
+
+#[derive(Debug)]
+struct Wal(Arc<Signals>);
+
+impl Listener for Database {
+    fn told(&self, what: Told<'_>) {
+        self.0.told(&self.0.database, what);
+    }
+}
+
+impl Listener for Wal {
+    fn told(&self, what: Told<'_>) {
+        self.0.told(&self.0.wal, what);
+    }
+}
+
+/// After a while without being told.
+impl Listener for Signals {
+    fn told(&self, _: Told<'_>) {
+        self.later.store(false, Ordering::Release);
+        self.elsewhere.store(true, Ordering::Release);
+        self.wake(Wake {
+            wal: true,
+            database: true,
+        });
     }
 }
 
@@ -200,7 +182,8 @@ mod tests {
     use super::*;
     use std::fs::{File, OpenOptions};
     use std::io::Write;
-    use std::time::Instant;
+    use std::path::Path;
+    use std::time::{Duration, Instant};
     use tokio::time::timeout;
 
     const SOON: Duration = Duration::from_secs(5);
@@ -241,7 +224,7 @@ mod tests {
     #[tokio::test]
     async fn a_write_wakes_and_says_which_file() {
         let files = files();
-        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
         write(&files.wal);
         assert_eq!(timeout(SOON, watcher.wait()).await.unwrap(), WAL);
         write(&files.database);
@@ -262,7 +245,7 @@ mod tests {
     #[tokio::test]
     async fn many_writes_are_few_wakes() {
         let files = files();
-        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
         for _ in 0..1000 {
             write(&files.wal);
         }
@@ -279,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_pause_leaves_the_wal_alone_and_the_database_not() {
         let files = files();
-        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
         watcher.pause();
         write(&files.wal);
         assert!(timeout(QUIET, watcher.wait()).await.is_err());
@@ -301,7 +284,7 @@ mod tests {
     #[tokio::test]
     async fn a_wal_deleted_and_created_anew_is_watched_again() {
         let files = files();
-        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
         std::fs::remove_file(&files.wal).unwrap();
         assert!(timeout(SOON, watcher.wait()).await.unwrap().wal);
         File::create(&files.wal).unwrap();
@@ -315,10 +298,57 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_unlinked_while_it_is_open_is_not_listened_to_any_more() {
+        let files = files();
+        let _open = [&files.database, &files.wal].map(|path| File::open(path).unwrap());
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
+        // As an application replaces a database: rename over it.
+        let new = files.database.with_extension("new");
+        File::create(&new).unwrap();
+        std::fs::rename(&new, &files.database).unwrap();
+        assert!(timeout(SOON, watcher.wait()).await.unwrap().database);
+        while timeout(QUIET, watcher.wait()).await.is_ok() {}
+        write(&files.database);
+        assert!(timeout(SOON, watcher.wait()).await.unwrap().database);
+    }
+
+    #[tokio::test]
+    async fn one_hub_wakes_whom_it_concerns() {
+        let (a, b) = (files(), files());
+        let hub = Hub::new();
+        let mut watch_a = hub.watch(&a.database, &a.wal);
+        let mut watch_b = hub.watch(&b.database, &b.wal);
+        write(&a.wal);
+        assert_eq!(timeout(SOON, watch_a.wait()).await.unwrap(), WAL);
+        assert!(timeout(QUIET, watch_b.wait()).await.is_err());
+        drop(watch_a);
+        write(&b.wal);
+        assert_eq!(timeout(SOON, watch_b.wait()).await.unwrap(), WAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_manual_hub_wakes_by_hand_alone() {
+        let hub = Hub::manual();
+        let (a, b) = (Path::new("/a"), Path::new("/b"));
+        let (mut watch_a, mut watch_b) = (
+            hub.watch(a, Path::new("/a-wal")),
+            hub.watch(b, Path::new("/b-wal")),
+        );
+        let day = Duration::from_secs(86_400);
+        assert!(timeout(day, watch_a.wait()).await.is_err());
+        hub.wake(a, WAL);
+        assert_eq!(timeout(SOON, watch_a.wait()).await.unwrap(), WAL);
+        assert!(timeout(day, watch_b.wait()).await.is_err());
+        watch_b.pause();
+        hub.wake(b, WAL);
+        assert!(timeout(day, watch_b.wait()).await.is_err());
+    }
+
+    #[tokio::test]
     async fn files_that_cannot_be_watched_are_polled() {
         let files = files();
         std::fs::remove_file(&files.wal).unwrap();
-        let mut watcher = Watcher::new(&files.database, &files.wal);
+        let mut watcher = Hub::new().watch(&files.database, &files.wal);
         let wake = timeout(SOON, watcher.wait()).await.unwrap();
         assert_eq!(
             wake,
