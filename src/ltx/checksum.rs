@@ -14,6 +14,11 @@ static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
 /// x^64 + x^4 + x^3 + x + 1, reflected.
 const POLYNOMIAL: u64 = 0xD800_0000_0000_0000;
 
+/// CRC-64/GO-ISO of some bytes.
+pub(crate) fn crc64(bytes: &[u8]) -> u64 {
+    CRC.checksum(bytes)
+}
+
 /// `crc64(u32be(pgno) ‖ page)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct PageCrc(pub u64);

@@ -32,6 +32,7 @@ mod page;
 mod trailer;
 mod txid;
 
+pub(crate) use checksum::crc64;
 pub use checksum::{DbSum, FileChecksum, PageCrc};
 pub use codec::{Codec, Compressor, Decompressor};
 pub use decoder::{Decoder, Event, Page};

@@ -4,6 +4,9 @@
 //! No I/O and no clock: these are functions of listings and indexes that someone else fetched.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
+mod bundle;
+mod catalog;
+mod chores;
 mod fetch;
 mod level;
 mod page_map;
@@ -12,6 +15,9 @@ mod policy;
 mod position;
 mod segment;
 
+pub use bundle::{BundleEnd, BundleWriter, InvalidBundle, MAX_MEMBERS, Member, bundle_end};
+pub use catalog::{Catalog, Entry};
+pub use chores::{Chore, Next, next_chore, snapshot_due};
 pub use fetch::{Fetch, fetches};
 pub use level::Level;
 pub use page_map::{PageMap, PageMapBuilder};

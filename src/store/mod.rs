@@ -54,6 +54,14 @@ pub trait Store {
 
     /// Deletes an object; that there is none is no error.
     async fn delete(&self, id: SegmentId) -> Result<()>;
+
+    /// Deletes some, in any order; stores that can do it in one request do so. After an error, any of them may be gone.
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        for &id in ids {
+            self.delete(id).await?;
+        }
+        Ok(())
+    }
 }
 
 /// Creates a segment, or finds that an earlier attempt already did: an object of the same size and file

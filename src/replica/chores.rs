@@ -1,0 +1,340 @@
+//! What there is to do to keep a replica in order, and when: a function of what is there, the policy and the time.
+//!
+//! What is promised to who restores:
+//!
+//! * Any moment within the retention restores to the last sync at or before it; a plan for it, once made, finds all of
+//!   its snapshots and levels for [`Policy::grace`] more. Retention deletes nothing that a target within it, `grace` ago,
+//!   could have named.
+//! * Raw segments, and levels finer than [`Policy::history_window`], may go while a restore runs, when a higher level and
+//!   a bundle hold what they hold (the latter not before `grace` is over): planned again, the restore finds the same
+//!   states there.
+//! * Deleting never leaves a listing from which a wrong state follows: whole databases go first, and what depends on
+//!   them only when they are gone.
+//! * Where an object is damaged, nothing that could replace it is deleted for its sake.
+
+use std::time::Duration;
+
+use super::catalog::is_whole;
+use super::{Catalog, Entry, Level, MAX_MEMBERS, Policy, SegmentId, SegmentInfo};
+use crate::ltx::{Timestamp, Txid};
+
+/// The most segments that become one.
+const MAX_INPUTS: usize = 256;
+/// Segments that become one have so many bytes together, at the most.
+const MAX_INPUT_BYTES: u64 = 1024 * 1024 * 1024;
+/// One deletion names so many objects at the most.
+const MAX_DELETED: usize = 1000;
+/// A bundle of one is only another copy.
+const MIN_MEMBERS: usize = 2;
+
+/// One piece of work. Each is safe to be broken off, and to be done again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Chore {
+    /// Merge segments into one of a level.
+    Compact {
+        /// Where it goes.
+        level: Level,
+        /// What it is made of, oldest first.
+        inputs: Vec<SegmentInfo>,
+    },
+    /// Bundle raw segments, oldest first.
+    Bundle(Vec<SegmentInfo>),
+    /// Delete objects, in any order.
+    Delete(Vec<SegmentId>),
+}
+
+/// What is next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Something is due.
+    Now(Chore),
+    /// Nothing before then, unless something comes.
+    At(Timestamp),
+    /// Nothing until something comes.
+    Never,
+}
+
+/// What is due `now`, or when something will be.
+pub fn next_chore(catalog: &Catalog, policy: &Policy, now: Timestamp) -> Next {
+    let chores = Chores { catalog, policy, now };
+    let mut next = Next::Never;
+    for level in 1..=policy.levels.len().min(8) {
+        next = next.or(|| chores.compaction(level));
+    }
+    next = next.or(|| chores.bundle());
+    if policy.retention_enabled {
+        next = next
+            .or(|| chores.raw())
+            .or(|| chores.superseded())
+            .or(|| chores.expired());
+    }
+    next
+}
+
+/// When a snapshot is due: `None` while nothing has changed since the last, or there is none to go on from.
+pub fn snapshot_due(catalog: &Catalog, policy: &Policy) -> Option<Timestamp> {
+    let (newest, entry) = catalog.wholes().max_by_key(|(id, _)| id.max)?;
+    if catalog.newest() <= newest.max {
+        return None;
+    }
+    let is_broken = |(id, entry): (SegmentId, &Entry)| entry.damaged && id.max > newest.max;
+    if entry.damaged || Level::all().any(|level| catalog.level(level).any(is_broken)) {
+        // No chain of segments leads past it.
+        return Some(Timestamp(0));
+    }
+    Some(after(entry.timestamp?, policy.snapshot_interval))
+}
+
+struct Chores<'a> {
+    catalog: &'a Catalog,
+    policy: &'a Policy,
+    now: Timestamp,
+}
+
+impl Chores<'_> {
+    /// What becomes one segment of a level: all that has come to the level below since its last.
+    fn compaction(&self, number: usize) -> Next {
+        let (Some(level), Some(below)) = (as_level(number), as_level(number.saturating_sub(1))) else {
+            return Next::Never;
+        };
+        let Some(&interval) = self.policy.levels.get(number.saturating_sub(1)) else {
+            return Next::Never;
+        };
+        let frontier = self.catalog.frontier(level).unwrap_or(Txid::ZERO);
+        let mut inputs: Vec<SegmentInfo> = Vec::new();
+        let (mut due, mut bytes) = (Timestamp(i64::MAX), 0u64);
+        for (id, entry) in self.after(below, frontier) {
+            let Some(last) = inputs.last() else {
+                if !entry.damaged {
+                    due = self.window_end(entry.since, interval);
+                    bytes = entry.size;
+                    inputs.push(info(id, entry));
+                }
+                continue;
+            };
+            bytes = bytes.saturating_add(entry.size);
+            let follows = last.id.max.next().is_some_and(|next| id.min <= next) && id.max > last.id.max;
+            if entry.damaged || !follows || inputs.len() >= MAX_INPUTS || bytes > MAX_INPUT_BYTES {
+                due = self.now;
+                break;
+            }
+            inputs.push(info(id, entry));
+        }
+        self.when(due, !inputs.is_empty(), || Chore::Compact { level, inputs })
+    }
+
+    /// Raw segments that a level holds, and no bundle.
+    fn bundle(&self) -> Next {
+        let mut members: Vec<SegmentInfo> = Vec::new();
+        let (mut due, mut bytes) = (Timestamp(i64::MAX), 0u64);
+        for (id, entry) in self.after(Level::RAW, Txid::ZERO) {
+            let is_wanted =
+                entry.bundled.is_none() && !entry.damaged && entry.size <= self.policy.bundled_bytes;
+            if !is_wanted || self.covered(id, 1).is_none() {
+                continue;
+            }
+            if members.is_empty() {
+                due = self.window_end(entry.since, self.policy.history_window);
+            }
+            if members.last().is_some_and(|last| last.id.max >= id.min) {
+                continue;
+            }
+            bytes = bytes.saturating_add(entry.size);
+            if members.len() >= MAX_MEMBERS
+                || (bytes > self.policy.bundle_bytes && members.len() >= MIN_MEMBERS)
+            {
+                due = self.now;
+                break;
+            }
+            members.push(info(id, entry));
+        }
+        self.when(due, members.len() >= MIN_MEMBERS, || Chore::Bundle(members))
+    }
+
+    /// Raw segments that are held twice elsewhere.
+    fn raw(&self) -> Next {
+        let held = self.after(Level::RAW, Txid::ZERO).filter_map(|(id, entry)| {
+            let (_, cover) = self.covered(id, 1)?;
+            Some((
+                id,
+                after(entry.bundled?.max(cover.since), self.policy.raw_retention),
+            ))
+        });
+        self.delete(held)
+    }
+
+    /// Levels that are finer than bundles, once a coarser one holds what they hold and every moment is in the history.
+    fn superseded(&self) -> Next {
+        let fine = |interval: &Duration| *interval < self.policy.history_window;
+        let levels = self
+            .policy
+            .levels
+            .iter()
+            .take_while(|interval| fine(interval))
+            .count();
+        let objects = (1..=levels).filter_map(|number| Some((number, as_level(number)?)));
+        let held = objects.flat_map(|(number, level)| {
+            let objects = self.catalog.level(level).filter(|(id, _)| !is_whole(*id));
+            objects.filter_map(move |(id, _)| {
+                let (_, cover) = self.covered(id, number.saturating_add(1))?;
+                let due = after(cover.since, self.policy.grace);
+                // The history is looked at only when it matters.
+                (due > self.now || self.has_history(id)).then_some((id, due))
+            })
+        });
+        self.delete(held)
+    }
+
+    /// What is older than any target within the retention needs.
+    fn expired(&self) -> Next {
+        let kept = self.policy.retention.saturating_add(self.policy.grace);
+        let mut wholes: Vec<(SegmentId, Timestamp)> = self
+            .catalog
+            .wholes()
+            .filter(|(_, entry)| !entry.damaged)
+            .filter_map(|(id, entry)| Some((id, after(entry.timestamp?, kept))))
+            .collect();
+        wholes.sort_by_key(|(id, _)| (id.max, id.level));
+        let Some(base) = wholes.iter().rposition(|(_, due)| *due <= self.now) else {
+            return wholes.first().map_or(Next::Never, |(_, due)| Next::At(*due));
+        };
+        let next = wholes.get(base.saturating_add(1)).map(|(_, due)| *due);
+        let Some((base, _)) = wholes.get(base).copied() else {
+            return Next::Never;
+        };
+        let older: Vec<SegmentId> = self
+            .catalog
+            .wholes()
+            .map(|(id, _)| id)
+            .filter(|id| *id != base && (id.max, id.level) < (base.max, base.level))
+            .collect();
+        let expired = if older.is_empty() {
+            self.dependent(base)
+        } else {
+            older
+        };
+        match (expired.is_empty(), next) {
+            (false, _) => Next::Now(Chore::Delete(expired.into_iter().take(MAX_DELETED).collect())),
+            (true, Some(next)) => Next::At(next),
+            (true, None) => Next::Never,
+        }
+    }
+
+    /// What only states before `base` need.
+    fn dependent(&self, base: SegmentId) -> Vec<SegmentId> {
+        let shelves = [Level::HISTORY, Level::SUMS];
+        let levels = Level::all().chain(shelves);
+        let objects = levels.flat_map(|level| self.catalog.level(level));
+        objects
+            .map(|(id, _)| id)
+            .filter(|id| !is_whole(*id) && id.max <= base.max)
+            .filter(|id| id.level != Level::SUMS || id.max < base.max)
+            .collect()
+    }
+
+    /// Segments of a level beyond a transaction, but for whole databases: those are written once.
+    fn after(&self, level: Level, frontier: Txid) -> impl Iterator<Item = (SegmentId, &Entry)> {
+        let segments = self.catalog.level(level);
+        segments.filter(move |(id, _)| !is_whole(*id) && id.max > frontier)
+    }
+
+    /// The object at a level from `number` on that holds all that `id` holds.
+    fn covered(&self, id: SegmentId, number: usize) -> Option<(SegmentId, &Entry)> {
+        let levels = (number..=8).filter_map(as_level);
+        levels.filter_map(|level| self.catalog.cover(level, id)).next()
+    }
+
+    /// Whether every sync of these transactions can be found: in bundles, or as it was shipped.
+    fn has_history(&self, id: SegmentId) -> bool {
+        let mut at = Txid(id.min.0.saturating_sub(1));
+        while at < id.max {
+            let Some(next) = at.next() else { return false };
+            let exact = |level| {
+                self.catalog.cover(
+                    level,
+                    SegmentId {
+                        level,
+                        min: next,
+                        max: next,
+                    },
+                )
+            };
+            match exact(Level::HISTORY).or_else(|| exact(Level::RAW)) {
+                Some((found, _)) => at = found.max,
+                None => return false,
+            }
+        }
+        true
+    }
+
+    fn delete(&self, objects: impl Iterator<Item = (SegmentId, Timestamp)>) -> Next {
+        let mut due = Vec::new();
+        let mut soonest = None;
+        for (id, at) in objects {
+            if at > self.now {
+                soonest = Some(soonest.map_or(at, |soonest: Timestamp| soonest.min(at)));
+            } else if due.len() < MAX_DELETED {
+                due.push(id);
+            }
+        }
+        match (due.is_empty(), soonest) {
+            (false, _) => Next::Now(Chore::Delete(due)),
+            (true, Some(at)) => Next::At(at),
+            (true, None) => Next::Never,
+        }
+    }
+
+    /// The end of the window that a time is in; at once where the clock went backwards.
+    fn window_end(&self, time: Timestamp, window: Duration) -> Timestamp {
+        if time > self.now {
+            return self.now;
+        }
+        let window = millis(window).max(1);
+        let start = time
+            .0
+            .saturating_sub(time.0.checked_rem_euclid(window).unwrap_or(0));
+        Timestamp(start.saturating_add(window))
+    }
+
+    fn when(&self, due: Timestamp, is_any: bool, chore: impl FnOnce() -> Chore) -> Next {
+        match is_any {
+            false => Next::Never,
+            true if due <= self.now => Next::Now(chore()),
+            true => Next::At(due),
+        }
+    }
+}
+
+impl Next {
+    /// This, if it is due, otherwise whatever of the two comes first.
+    fn or(self, other: impl FnOnce() -> Self) -> Self {
+        if matches!(self, Self::Now(_)) {
+            return self;
+        }
+        match (self, other()) {
+            (Self::At(one), Self::At(two)) => Self::At(one.min(two)),
+            (one, Self::Never) => one,
+            (_, other) => other,
+        }
+    }
+}
+
+fn as_level(number: usize) -> Option<Level> {
+    u8::try_from(number).ok().and_then(Level::new)
+}
+
+fn info(id: SegmentId, entry: &Entry) -> SegmentInfo {
+    SegmentInfo {
+        id,
+        size: entry.size,
+        timestamp: entry.timestamp,
+    }
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    Timestamp(time.0.saturating_add(millis(duration)))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
