@@ -5,8 +5,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::completions::Completions;
+use super::doctor::Doctor;
 use super::failure::EXIT_CODES;
+use super::reset::Reset;
 use super::values;
+use super::version::Version;
 use crate::ltx::{Codec, Timestamp, Txid};
 
 const EXAMPLES: &str = "\
@@ -42,8 +46,12 @@ pub(super) enum Command {
     Restore(Restore),
     Verify(Verify),
     Ltx(Ltx),
-    /// Print the version
-    Version,
+    Doctor(Doctor),
+    Reset(Reset),
+    Completions(Completions),
+    /// Print the man page
+    Man,
+    Version(Version),
 }
 
 /// Follow a live database and ship what it commits

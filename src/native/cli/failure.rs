@@ -83,6 +83,11 @@ impl Failure {
         }
     }
 
+    /// One that was told already: only its exit code is left to give.
+    pub(super) fn told(class: Class) -> Self {
+        Self::new(class, "")
+    }
+
     fn of(class: Class, error: &impl std::fmt::Display) -> Self {
         Self::new(class, error.to_string())
     }

@@ -1,17 +1,22 @@
 //! The command line: arguments in, exit code out. What each command does is elsewhere.
 
 mod args;
+mod completions;
+mod doctor;
 mod failure;
 mod logging;
 mod ltx;
+mod man;
 mod output;
 mod progress;
 mod replicate;
+mod reset;
 mod restore;
 mod signals;
 mod single_dash;
 mod values;
 mod verify;
+mod version;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -56,7 +61,11 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),
-        Command::Version => output::text(concat!("walferry ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Doctor(command) => with_runtime(|signals| doctor::run(command, signals)),
+        Command::Reset(command) => reset::run(&command),
+        Command::Completions(command) => completions::run(&command),
+        Command::Man => man::run(),
+        Command::Version(command) => version::run(&command),
     }
 }
 

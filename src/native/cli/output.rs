@@ -26,6 +26,9 @@ pub(super) fn json(value: &impl Serialize) -> Result<(), Failure> {
 
 /// Tells a failure on stderr, and as JSON on stdout where JSON is read there.
 pub(super) fn failure(failure: &Failure, wants_json: bool) {
+    if failure.message.is_empty() {
+        return;
+    }
     #[derive(Serialize)]
     struct Body<'a> {
         error: Detail<'a>,

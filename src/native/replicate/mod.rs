@@ -14,6 +14,7 @@ mod cut;
 mod engine;
 mod error;
 mod page_sums;
+mod reset;
 mod resume;
 mod staged;
 mod state;
@@ -21,6 +22,7 @@ mod stop;
 mod upload;
 
 pub use error::Error;
+pub use reset::{local_state, reset};
 
 use std::future::Future;
 use std::path::PathBuf;
