@@ -8,10 +8,11 @@ use super::signals::Signals;
 use crate::native::replicate::{self, Environment, Options, Replica, ReplicaOptions};
 use crate::native::status::{DatabaseStatus, ReplicaStatus};
 use crate::native::store::{Access, Destination, Impatient};
+use crate::store::Store;
 
 pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Failure> {
     let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    let mut store = destination.open(&Access::from_environment())?;
+    let mut store: Rc<dyn Store> = destination.open(&Access::from_environment())?;
     if arguments.once {
         store = Rc::new(Impatient::new(store));
     }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::destination::is_loopback;
+use super::meter::{Kind, Meter};
 use crate::replica::Position;
 use crate::store::{Error, Result};
 
@@ -30,6 +32,7 @@ pub(super) struct Http {
     has_token: bool,
     /// Set by an answer with Retry-After: no request before that.
     not_before: Cell<Option<Instant>>,
+    meter: Arc<Meter>,
 }
 
 /// The JSON of an answer that is an error.
@@ -46,7 +49,7 @@ struct Detail {
 }
 
 impl Http {
-    pub(super) fn new(database: Url, token: Option<&str>) -> Result<Self> {
+    pub(super) fn new(database: Url, token: Option<&str>, meter: Arc<Meter>) -> Result<Self> {
         let token = token.map(str::trim).filter(|token| !token.is_empty());
         let mut headers = HeaderMap::new();
         if let Some(token) = token {
@@ -74,6 +77,7 @@ impl Http {
             database,
             has_token: token.is_some(),
             not_before: Cell::new(None),
+            meter,
         })
     }
 
@@ -88,32 +92,56 @@ impl Http {
     }
 
     /// Sends a request and takes only success for an answer; `what` was asked for.
-    pub(super) async fn send(&self, request: RequestBuilder, what: &str) -> Result<Response> {
-        let response = self.exchange(request.send(), SILENCE).await?;
-        self.check(response, what).await
+    pub(super) async fn send(&self, kind: Kind, request: RequestBuilder, what: &str) -> Result<Response> {
+        let response = self.exchange(kind, request.send(), SILENCE).await?;
+        self.check(kind, response, what).await
+    }
+
+    /// Content of an upload that was answered.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.meter.sent(Kind::Put, bytes);
+    }
+
+    /// Content that was read.
+    pub(super) fn received(&self, bytes: u64) {
+        self.meter.received(Kind::Get, bytes);
     }
 
     /// Waits for an answer, whatever it says.
     pub(super) async fn exchange(
         &self,
+        kind: Kind,
         answer: impl Future<Output = reqwest::Result<Response>>,
         patience: Duration,
     ) -> Result<Response> {
         if let Some(time) = self.not_before.take() {
             sleep_until(time).await;
         }
-        let answer = timeout(patience, answer)
-            .await
-            .map_err(|_| self.silent(patience))?;
-        answer.map_err(|error| self.unreachable(&error))
+        let start = Instant::now();
+        let answer = timeout(patience, answer).await;
+        self.meter.request(kind, start.elapsed());
+        let answer = answer.map_err(|_| {
+            self.meter.error(kind, "timeout");
+            self.silent(patience)
+        })?;
+        answer.map_err(|error| {
+            let code = if error.is_connect() {
+                "connect"
+            } else {
+                "broken_off"
+            };
+            self.meter.error(kind, code);
+            self.unreachable(&error)
+        })
     }
 
     /// The answer, if it is a success.
-    pub(super) async fn check(&self, mut response: Response, what: &str) -> Result<Response> {
+    pub(super) async fn check(&self, kind: Kind, mut response: Response, what: &str) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
             return Ok(response);
         }
+        self.meter.error(kind, status.as_str());
         if let Some(wait) = retry_after(response.headers()) {
             self.not_before.set(Instant::now().checked_add(wait));
         }
@@ -228,7 +256,8 @@ mod tests {
     use crate::ltx::{DbSum, Txid};
 
     fn http(token: Option<&str>) -> Http {
-        Http::new(Url::parse("http://127.0.0.1:1/v1/app").unwrap(), token).unwrap()
+        let url = Url::parse("http://127.0.0.1:1/v1/app").unwrap();
+        Http::new(url, token, Meter::new()).unwrap()
     }
 
     fn meaning(status: u16, body: &str) -> Error {

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +13,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::http::{Http, SILENCE};
+use super::meter::{Kind, Meter};
 use super::upload;
 use crate::ltx::{Timestamp, Txid};
 use crate::replica::{Level, SegmentId, SegmentInfo};
@@ -41,8 +43,8 @@ struct Listing {
 
 impl WorkerStore {
     /// The database at `https://host/v1/name`; no request is made yet.
-    pub fn new(database: Url, token: Option<&str>) -> Result<Self> {
-        Http::new(database, token).map(|http| Self { http })
+    pub fn new(database: Url, token: Option<&str>, meter: Arc<Meter>) -> Result<Self> {
+        Http::new(database, token, meter).map(|http| Self { http })
     }
 
     /// The segments of a level or of all, as often as there are pages.
@@ -62,7 +64,7 @@ impl WorkerStore {
         query.extend(level.as_deref().map(|level| ("level", level)));
         query.extend(cursor.map(|cursor| ("cursor", cursor)));
         let request = self.http.request(Method::GET, "/ltx", &query);
-        let mut response = self.http.send(request, "the listing").await?;
+        let mut response = self.http.send(Kind::List, request, "the listing").await?;
         let body = self.http.body(&mut response, MAX_LISTING).await?;
         serde_json::from_slice(&body)
             .map_err(|_| self.http.foreign("answers with something else than a listing"))
@@ -86,12 +88,15 @@ impl Store for WorkerStore {
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         let request = self.segment(Method::HEAD, id);
-        let response = self.http.exchange(request.send(), SILENCE).await?;
+        let response = self.http.exchange(Kind::Head, request.send(), SILENCE).await?;
         // An answer to HEAD has no body to say more.
         if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        let response = self.http.check(response, &format!("segment {id}")).await?;
+        let response = self
+            .http
+            .check(Kind::Head, response, &format!("segment {id}"))
+            .await?;
         let size = number(response.headers().get(CONTENT_LENGTH));
         let size = size.ok_or_else(|| self.http.foreign("does not tell a segment's size"))?;
         Ok(Some(SegmentInfo {
@@ -109,7 +114,7 @@ impl Store for WorkerStore {
         let request = self
             .segment(Method::GET, id)
             .header(RANGE, format!("bytes={}-{last}", range.start));
-        let mut response = self.http.send(request, &what).await?;
+        let mut response = self.http.send(Kind::Get, request, &what).await?;
         let served = served_range(&response).ok_or_else(|| self.http.foreign("does not serve ranges"))?;
         if served.start != range.start || served.end > range.end {
             return Err(self.http.foreign("serves another range than it was asked for"));
@@ -124,6 +129,7 @@ impl Store for WorkerStore {
             .body(&mut response, usize::try_from(len).unwrap_or(usize::MAX))
             .await?;
         if bytes.len() as u64 == len {
+            self.http.received(len);
             Ok(bytes)
         } else {
             Err(Error::Unavailable(format!(
@@ -141,10 +147,16 @@ impl Store for WorkerStore {
             .header(CONTENT_LENGTH, body.len());
         let response = if body.len() <= upload::SMALL {
             let bytes = body.read(0..body.len()).await?;
-            self.http.exchange(request.body(bytes).send(), ANSWER).await?
+            self.http
+                .exchange(Kind::Put, request.body(bytes).send(), ANSWER)
+                .await?
         } else {
             let (stream, feed) = upload::streamed();
-            let mut answer = std::pin::pin!(self.http.exchange(request.body(stream).send(), LONGEST_UPLOAD));
+            let mut answer = std::pin::pin!(self.http.exchange(
+                Kind::Put,
+                request.body(stream).send(),
+                LONGEST_UPLOAD
+            ));
             tokio::select! {
                 // A refusal may come before everything is sent.
                 response = &mut answer => response?,
@@ -155,7 +167,8 @@ impl Store for WorkerStore {
                 }
             }
         };
-        self.http.check(response, &what).await.map(drop)
+        self.http.sent(body.len());
+        self.http.check(Kind::Put, response, &what).await.map(drop)
     }
 
     async fn delete(&self, _id: SegmentId) -> Result<()> {
