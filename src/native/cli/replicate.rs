@@ -23,18 +23,14 @@ pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Fa
         once: arguments.once,
         ..Options::new(arguments.database)
     };
-    let (kind, self_kept) = match destination {
-        Destination::Folder(_) => ("file", false),
-        Destination::Worker(_) => ("worker", true),
-    };
     let replica = Replica {
         store,
         options: ReplicaOptions {
             sync_interval: arguments.sync_interval,
-            self_kept,
+            self_kept: matches!(destination, Destination::Worker(_)),
             ..ReplicaOptions::new(codec)
         },
-        status: ReplicaStatus::new(destination.to_string(), kind),
+        status: ReplicaStatus::new(destination.to_string(), destination.kind()),
     };
     let status = DatabaseStatus::new(options.database.clone(), vec![Rc::clone(&replica.status)]);
     let shutdown = async {
