@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::filter::LevelFilter;
 
 use super::completions::Completions;
 use super::doctor::Doctor;
@@ -35,9 +36,13 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     pub(super) command: Command,
 
-    /// What to tell on stderr
-    #[arg(long, global = true, value_enum, value_name = "LEVEL", default_value_t = LogLevel::Info)]
-    pub(super) log_level: LogLevel,
+    /// What to tell on stderr (default: info)
+    #[arg(long, global = true, value_enum, value_name = "LEVEL")]
+    pub(super) log_level: Option<LogLevel>,
+
+    /// How to tell it (default: pretty on a terminal, text elsewhere)
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -201,6 +206,28 @@ pub(super) enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+impl LogLevel {
+    pub(super) fn filter(self) -> LevelFilter {
+        match self {
+            Self::Error => LevelFilter::ERROR,
+            Self::Warn => LevelFilter::WARN,
+            Self::Info => LevelFilter::INFO,
+            Self::Debug => LevelFilter::DEBUG,
+            Self::Trace => LevelFilter::TRACE,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum LogFormat {
+    /// key=value, as Litestream writes
+    Text,
+    /// An object a line
+    Json,
+    /// For a terminal
+    Pretty,
 }
 
 #[cfg(test)]

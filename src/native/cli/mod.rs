@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod doctor;
 mod failure;
+mod log_lines;
 mod logging;
 mod ltx;
 mod man;
@@ -55,7 +56,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Arguments, clap::Error> {
 }
 
 fn run(arguments: Arguments) -> Result<(), Failure> {
-    logging::start(arguments.log_level);
+    logging::start(arguments.log_level, arguments.log_format);
     match arguments.command {
         Command::Replicate(command) => with_runtime(|signals| replicate::run(command, signals)),
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
