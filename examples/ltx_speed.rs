@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use miniz_oxide::deflate::core::{CompressorOxide, TDEFLFlush, compress, create_comp_flags_from_zip_params};
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
-use walferry::ltx::index::{Tail, locate};
 use walferry::ltx::{
     Codec, Compressor, Decoder, Decompressor, Encoder, Event, Header, PageCrc, PageSize, Pgno, Timestamp,
     Txid, decode_frame,
@@ -97,13 +96,11 @@ fn codec_speed(codec: Codec, database: &[u8], page_size: PageSize) -> Result<()>
         }
         Ok(decoder.finish()?)
     })?;
-    let Tail::Index(index) = locate(&segment, segment.len() as u64)? else {
-        return Err("no index".into());
-    };
+    let (_, entries) = walferry::ltx::index::of(&segment)?;
     let mut page = vec![0; page_size.len()];
     let mut decompressor = Decompressor::default();
     let frames = rate(database, || {
-        for entry in &index.entries {
+        for entry in &entries {
             let start = usize::try_from(entry.offset)?;
             let frame = segment.get(start..start + entry.len as usize).ok_or("no frame")?;
             black_box(decode_frame(frame, entry.pgno, &mut decompressor, &mut page)?);

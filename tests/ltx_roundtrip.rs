@@ -12,7 +12,7 @@ mod segments;
 use proptest::prelude::*;
 use segments::content::{Fill, Random};
 use segments::{Segment, decode, decode_chunks, encode, encode_packed};
-use walferry::ltx::index::{Tail, locate};
+use walferry::ltx::index::{self, Entries, Step, locate};
 use walferry::ltx::{
     Codec, DbSum, Decoder, Decompressor, Error, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
     decode_frame,
@@ -150,15 +150,12 @@ proptest! {
     #[test]
     fn each_frame_can_be_read_alone(spec in Spec::any(12)) {
         let bytes = spec.encode();
-        let Tail::Index(index) = locate(&bytes, bytes.len() as u64).unwrap() else {
-            panic!("the tail is the whole file");
-        };
-        index.check(&spec.header).unwrap();
+        let (_, entries) = index::of(&bytes).unwrap();
         let mut decompressor = Decompressor::default();
         let mut page = vec![0xEE; spec.header.page_size.len()];
         let data = spec.data();
-        prop_assert_eq!(index.entries.len(), data.len());
-        for (entry, (pgno, expected)) in index.entries.iter().zip(&data) {
+        prop_assert_eq!(entries.len(), data.len());
+        for (entry, (pgno, expected)) in entries.iter().zip(&data) {
             let frame = &bytes[entry.offset as usize..][..entry.len as usize];
             let crc = decode_frame(frame, entry.pgno, &mut decompressor, &mut page).unwrap();
             prop_assert_eq!((entry.pgno, crc), (*pgno, PageCrc::of(*pgno, expected)));
@@ -173,28 +170,40 @@ proptest! {
     }
 
     #[test]
-    fn the_index_is_found_in_a_tail_of_any_length(spec in Spec::any(40)) {
+    fn the_index_is_found_by_any_tail_and_read_in_any_pieces(spec in Spec::any(40), seed in 1u64..) {
         let bytes = spec.encode();
         let size = bytes.len() as u64;
-        let Tail::Index(whole) = locate(&bytes, size).unwrap() else {
-            panic!("the tail is the whole file");
-        };
-        let mut random = Random(size);
+        let (location, expected) = index::of(&bytes).unwrap();
+        let mut random = Random(seed);
         let lengths = (0..300).chain(std::iter::repeat_with(|| random.below(bytes.len())).take(50));
         for len in lengths.filter(|&len| len <= bytes.len()) {
             match locate(&bytes[bytes.len() - len..], size) {
                 Err(Error::Truncated(_)) => prop_assert!(len < 24),
-                Ok(Tail::Need(need)) => {
-                    prop_assert!((24..need as usize).contains(&len) && need <= size);
-                    let Ok(Tail::Index(found)) = locate(&bytes[(size - need) as usize..], size) else {
-                        panic!("what it needs is enough");
-                    };
-                    prop_assert!(found == whole);
-                }
-                Ok(Tail::Index(found)) => prop_assert!(found == whole),
-                Err(error) => panic!("{error}"),
+                found => prop_assert!(found.unwrap() == location),
             }
         }
+
+        let index = &bytes[location.start as usize..][..location.len as usize];
+        let mut entries = Entries::new(&spec.header, &location).unwrap();
+        let (mut found, mut at, mut given) = (Vec::new(), 0, 0);
+        let mut ended = false;
+        while given < index.len() {
+            given = (given + 1 + random.below(40)).min(index.len());
+            let mut piece = &index[at..given];
+            loop {
+                match entries.next(&mut piece).unwrap() {
+                    Step::Entry(entry) => found.push(entry),
+                    Step::NeedMore => break,
+                    Step::End => {
+                        ended = true;
+                        break;
+                    }
+                }
+            }
+            at = given - piece.len();
+        }
+        prop_assert!(ended && at == index.len());
+        prop_assert!(found == expected);
     }
 
     #[test]

@@ -147,6 +147,12 @@ impl FileHasher {
         self.len = self.len.saturating_add(bytes.len() as u64);
     }
 
+    /// Puts what another has hashed behind what this has.
+    pub(crate) fn append(&mut self, other: &Self) {
+        self.crc = multiply(self.crc, x_to_the_8(other.len)) ^ other.crc;
+        self.len = self.len.saturating_add(other.len);
+    }
+
     pub(crate) fn finish(&self) -> FileChecksum {
         FileChecksum(self.crc | FileChecksum::FLAG)
     }

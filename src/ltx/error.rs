@@ -62,6 +62,9 @@ pub enum Error {
     /// Fewer bytes than the format needs.
     #[error("the file is cut off after {0} bytes")]
     Truncated(u64),
+    /// Less than the listing says.
+    #[error("the file is shorter than the listing says")]
+    Shorter,
     /// Bytes after the trailer.
     #[error("there are bytes after the end of the file")]
     TrailingBytes,

@@ -1,6 +1,7 @@
 //! One page in a segment: a head, a size for most codecs, the payload.
 
 use super::bytes::Reader;
+use super::checksum::FileHasher;
 use super::codec::{SIZE_OF_CHECK, max_payload};
 use super::lz4_frame::{FrameLen, frame_len};
 use super::{Codec, Decompressor, Error, PageCrc, PageSize, Pgno, Result};
@@ -180,6 +181,26 @@ pub fn decode_frame(
     decompressor: &mut Decompressor,
     page: &mut [u8],
 ) -> Result<PageCrc> {
+    split(bytes, pgno, page)
+        .and_then(|(head, payload, check)| unpack(head, payload, check, decompressor, page))
+}
+
+/// The same, and hashes the frame as the file checksum does.
+pub(crate) fn decode_hashed(
+    bytes: &[u8],
+    pgno: Pgno,
+    decompressor: &mut Decompressor,
+    page: &mut [u8],
+    hasher: &mut FileHasher,
+) -> Result<PageCrc> {
+    let (head, payload, check) = split(bytes, pgno, page)?;
+    let crc = unpack(head, payload, check, decompressor, page)?;
+    hasher.update(bytes.get(..head.len()).unwrap_or_default());
+    hasher.update_page(pgno, crc);
+    Ok(crc)
+}
+
+fn split<'a>(bytes: &'a [u8], pgno: Pgno, page: &[u8]) -> Result<(FrameHead, &'a [u8], Option<PageCrc>)> {
     let page_size = PageSize::new(u32::try_from(page.len()).unwrap_or(0))?;
     match next(bytes, page_size)? {
         Next::Frame {
@@ -187,7 +208,7 @@ pub fn decode_frame(
             payload,
             check,
             len,
-        } if len == bytes.len() && head.pgno == pgno => unpack(head, payload, check, decompressor, page),
+        } if len == bytes.len() && head.pgno == pgno => Ok((head, payload, check)),
         _ => Err(Error::Index("it does not point at the page's frame")),
     }
 }

@@ -1,7 +1,7 @@
 //! The page index: where in a segment each page's frame is.
 //!
-//! With it a single page can be read from a large object: fetch the tail ([`locate`]), find the page, fetch
-//! its frame.
+//! With it a single page can be read from a large object: fetch the tail ([`locate`]), find the page ([`Entries`]),
+//! fetch its frame.
 
 use super::bytes::{Reader, put_uvarint};
 use super::encoder::PageOrder;
@@ -9,6 +9,8 @@ use super::{Error, FrameHead, Header, Pgno, Result, Trailer, frame};
 
 /// The bytes after the index entries: their length, and the trailer.
 const AFTER_INDEX: usize = 8 + Trailer::LEN;
+/// More than the longest entry: three integers of ten bytes.
+const MAX_ENTRY: usize = 30;
 /// The bytes of an empty page head, before the index.
 const END_MARKER: u64 = FrameHead::LEN as u64;
 
@@ -23,107 +25,154 @@ pub struct IndexEntry {
     pub len: u32,
 }
 
-/// The index of one segment, and the trailer behind it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
-    /// Ascending by page and by offset.
-    pub entries: Vec<IndexEntry>,
+/// Where in an object the index is, and the trailer behind it: what its last bytes tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// Where the index starts, from the start of the object.
+    pub start: u64,
+    /// Length of the index in bytes, its closing zero included.
+    pub len: u64,
     /// The end of the segment.
     pub trailer: Trailer,
 }
 
-impl Index {
-    /// Checks that a segment of this header can hold these pages, in frames of these lengths.
-    pub fn check(&self, header: &Header) -> Result<()> {
-        let longest = frame::max_len(header.page_size);
-        let mut order = PageOrder::new(header);
-        for entry in &self.entries {
-            order.take(entry.pgno)?;
-            if entry.len as usize > longest {
-                return Err(Error::Index("a frame is longer than a page can need"));
-            }
-        }
-        order.finish()?;
-        self.trailer.validate(header)
+impl Location {
+    /// Where the frames end.
+    pub fn frames_end(&self) -> u64 {
+        self.start.saturating_sub(END_MARKER)
     }
 }
 
-/// What the tail of a segment holds.
-#[derive(Debug)]
-pub enum Tail {
-    /// The whole index.
-    Index(Index),
-    /// The index is longer: fetch this many bytes from the end.
-    Need(u64),
-}
-
-/// Reads the index from `tail`, the last bytes of an object of `size` bytes.
-pub fn locate(tail: &[u8], size: u64) -> Result<Tail> {
+/// Finds the index by `tail`, the last bytes of an object of `size` bytes: 24 at least.
+pub fn locate(tail: &[u8], size: u64) -> Result<Location> {
     let too_short = || Error::Truncated(size);
-    let index_len = {
-        let start = tail.len().checked_sub(AFTER_INDEX).ok_or_else(too_short)?;
-        Reader(tail.get(start..).unwrap_or_default())
-            .u64()
-            .ok_or_else(too_short)?
-    };
-    let need = index_len
-        .checked_add(AFTER_INDEX as u64)
-        .ok_or(Error::Index("its length is impossible"))?;
-    let index_start = size
-        .checked_sub(need)
-        .ok_or(Error::Index("its length is impossible"))?;
-    let frames_end = index_start
-        .checked_sub(END_MARKER)
-        .filter(|&end| end >= Header::LEN as u64)
-        .ok_or(Error::Index("its length is impossible"))?;
-    if need > tail.len() as u64 {
-        return Ok(Tail::Need(need));
-    }
-    let start = tail.len().saturating_sub(need as usize);
+    let start = tail.len().checked_sub(AFTER_INDEX).ok_or_else(too_short)?;
     let mut reader = Reader(tail.get(start..).unwrap_or_default());
-    let entries = parse(reader.take(index_len as usize).ok_or_else(too_short)?, frames_end)?;
-    reader.u64();
+    let len = reader.u64().ok_or_else(too_short)?;
     let trailer = reader
         .array()
         .ok_or_else(too_short)
         .and_then(|bytes| Trailer::parse(&bytes))?;
-    Ok(Tail::Index(Index { entries, trailer }))
+    len.checked_add(AFTER_INDEX as u64)
+        .and_then(|after| size.checked_sub(after))
+        .filter(|start| start.checked_sub(END_MARKER) >= Some(Header::LEN as u64))
+        .map(|start| Location { start, len, trailer })
+        .ok_or(Error::Index("its length is impossible"))
 }
 
-/// Parses index bytes, the closing zero included; frames must tile the bytes from the header to `frames_end`.
-fn parse(bytes: &[u8], frames_end: u64) -> Result<Vec<IndexEntry>> {
-    const CUT_OFF: Error = Error::Index("it is cut off");
-    let mut reader = Reader(bytes);
-    // An entry takes three bytes at least and eight or so as a rule.
-    let mut entries = Vec::with_capacity(bytes.len() / 8);
-    let (mut last, mut offset) = (Pgno(0), Header::LEN as u64);
+/// The index of a segment that is in memory as a whole.
+pub fn of(segment: &[u8]) -> Result<(Location, Vec<IndexEntry>)> {
+    let size = segment.len() as u64;
+    let header = segment.first_chunk().ok_or(Error::Truncated(size))?;
+    let location = locate(segment, size)?;
+    let mut entries = Entries::new(&Header::parse(header)?, &location)?;
+    let start = usize::try_from(location.start).unwrap_or(usize::MAX);
+    let mut rest = segment.get(start..).unwrap_or_default();
+    let mut all = Vec::new();
     loop {
-        let pgno = reader.uvarint().ok_or(CUT_OFF)?;
-        if pgno == 0 {
-            break;
+        match entries.next(&mut rest)? {
+            Step::Entry(entry) => all.push(entry),
+            Step::NeedMore => return Err(Error::Truncated(size)),
+            Step::End => return Ok((location, all)),
         }
+    }
+}
+
+/// Reads an index from its bytes, which may come in pieces. Checks that a segment of this header can hold these
+/// pages, and that their frames tile the bytes from the header to the end of the frames.
+#[derive(Clone, Debug)]
+pub struct Entries {
+    order: PageOrder,
+    longest: usize,
+    /// Where the next frame must start.
+    offset: u64,
+    frames_end: u64,
+    /// Bytes of the index that were not taken yet.
+    left: u64,
+}
+
+/// What stands at the start of some bytes of an index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An entry.
+    Entry(IndexEntry),
+    /// Not enough to tell: there is more of the index.
+    NeedMore,
+    /// The end of the index.
+    End,
+}
+
+impl Entries {
+    /// For the index at `location` of a segment with this header.
+    pub fn new(header: &Header, location: &Location) -> Result<Self> {
+        location.trailer.validate(header)?;
+        Ok(Self {
+            order: PageOrder::new(header),
+            longest: frame::max_len(header.page_size),
+            offset: Header::LEN as u64,
+            frames_end: location.frames_end(),
+            left: location.len,
+        })
+    }
+
+    /// Takes what stands at the start of `bytes`, which are the next ones of the index.
+    pub fn next(&mut self, bytes: &mut &[u8]) -> Result<Step> {
+        let mut reader = Reader(bytes);
+        let step = match self.read(&mut reader)? {
+            Some(step) => step,
+            // All of it was there, or more than an entry can need.
+            None if bytes.len() as u64 >= self.left || bytes.len() >= MAX_ENTRY => {
+                return Err(Error::Index("it is cut off"));
+            }
+            None => return Ok(Step::NeedMore),
+        };
+        let taken = bytes.len().saturating_sub(reader.0.len());
+        self.left = self
+            .left
+            .checked_sub(taken as u64)
+            .ok_or(Error::Index("it is cut off"))?;
+        *bytes = reader.0;
+        if step == Step::End {
+            self.finish()?;
+        }
+        Ok(step)
+    }
+
+    /// `None` where the bytes end early.
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<Option<Step>> {
+        let Some(pgno) = reader.uvarint() else {
+            return Ok(None);
+        };
+        if pgno == 0 {
+            return Ok(Some(Step::End));
+        }
+        let (Some(offset), Some(len)) = (reader.uvarint(), reader.uvarint()) else {
+            return Ok(None);
+        };
         let pgno = u32::try_from(pgno)
             .map(Pgno)
             .map_err(|_| Error::Index("a page number is impossible"))?;
-        if pgno <= last {
-            return Err(Error::Index("its pages do not ascend"));
-        }
-        if reader.uvarint().ok_or(CUT_OFF)? != offset {
+        if offset != self.offset {
             return Err(Error::Index("its frames leave a gap or overlap"));
         }
-        let len = reader.uvarint().ok_or(CUT_OFF)?;
-        let len = u32::try_from(len).map_err(|_| Error::Index("a frame is impossibly long"))?;
-        entries.push(IndexEntry { pgno, offset, len });
-        last = pgno;
-        offset = offset.saturating_add(u64::from(len));
+        let len = u32::try_from(len)
+            .ok()
+            .filter(|&len| len as usize <= self.longest)
+            .ok_or(Error::Index("a frame is longer than a page can need"))?;
+        self.order.take(pgno)?;
+        self.offset = offset.saturating_add(u64::from(len));
+        Ok(Some(Step::Entry(IndexEntry { pgno, offset, len })))
     }
-    if !reader.0.is_empty() {
-        return Err(Error::Index("it goes on after its end"));
+
+    fn finish(&self) -> Result<()> {
+        if self.left > 0 {
+            return Err(Error::Index("it goes on after its end"));
+        }
+        if self.offset != self.frames_end {
+            return Err(Error::Index("its frames do not fill the file"));
+        }
+        self.order.finish()
     }
-    if offset != frames_end {
-        return Err(Error::Index("its frames do not fill the file"));
-    }
-    Ok(entries)
 }
 
 /// Appends one entry.

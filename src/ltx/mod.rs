@@ -32,15 +32,17 @@ mod page;
 mod trailer;
 mod txid;
 
+pub(crate) use checksum::FileHasher;
 pub(crate) use checksum::crc64;
 pub use checksum::{DbSum, FileChecksum, PageCrc};
 pub use codec::{Codec, Compressor, Decompressor};
 pub use decoder::{Decoder, Event, Page};
 pub use encoder::Encoder;
 pub use error::Error;
+pub(crate) use frame::decode_hashed;
 pub use frame::{FrameHead, decode_frame};
 pub use header::{Header, Sums};
-pub use index::{Index, IndexEntry};
+pub use index::IndexEntry;
 pub use page::{PageSize, Pgno};
 pub use trailer::Trailer;
 pub use txid::{Timestamp, Txid};

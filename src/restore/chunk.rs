@@ -1,9 +1,14 @@
 //! Some pages on their way, packed as they were fetched.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use super::Error;
-use crate::ltx::{self, DbSum, Decompressor, IndexEntry, PageCrc, PageSize, Pgno, decode_frame};
+use super::ledger::Ledger;
+use crate::ltx::{
+    self, DbSum, Decompressor, FileHasher, IndexEntry, PageCrc, PageSize, Pgno, decode_frame, decode_hashed,
+};
 use crate::replica::SegmentId;
 
 /// Pages that were fetched together. Chunks are independent of each other and `Send`: decode them anywhere.
@@ -16,19 +21,16 @@ pub struct Chunk {
     pub(super) content: Content,
 }
 
+/// A range of the object, from `offset` on, with frames in it.
 #[derive(Debug)]
-pub(super) enum Content {
-    /// A range of the object, from `offset` on, with the frames that are wanted of it.
-    Frames {
-        bytes: Bytes,
-        offset: u64,
-        entries: Vec<IndexEntry>,
-    },
-    /// Pages that had to be decoded on the way, one after the other.
-    Pages {
-        numbers: Vec<(Pgno, PageCrc)>,
-        pages: Vec<u8>,
-    },
+pub(super) struct Content {
+    pub(super) bytes: Bytes,
+    pub(super) offset: u64,
+    pub(super) entries: Vec<IndexEntry>,
+    /// Which of them are wanted; all, if it is empty.
+    pub(super) needed: Vec<bool>,
+    /// Where to leave the hash of all of them, if the segment must prove itself.
+    pub(super) ledger: Option<Arc<Ledger>>,
 }
 
 /// Memory that decoding uses again and again; one a thread.
@@ -44,7 +46,8 @@ impl Chunk {
         self.fetched
     }
 
-    /// Decodes the pages, ascending, and returns their part of the database sum.
+    /// Decodes the pages, ascending, and returns their part of the database sum. Each chunk once: it may be a part of
+    /// the proof that [`super::Restore::prove`] asks for.
     ///
     /// `page` gets each with its CRC; it may fail, which ends the decoding.
     pub fn decode<E: From<Error>>(
@@ -52,31 +55,41 @@ impl Chunk {
         scratch: &mut Scratch,
         mut page: impl FnMut(Pgno, PageCrc, &[u8]) -> Result<(), E>,
     ) -> Result<DbSum, E> {
+        let content = &self.content;
+        let mut hasher = content.ledger.as_ref().map(|_| FileHasher::new(self.page_size));
         let mut sum = DbSum::EMPTY;
-        match &self.content {
-            Content::Frames {
-                bytes,
-                offset,
-                entries,
-            } => {
-                scratch.page.resize(self.page_size.len(), 0);
-                for entry in entries {
-                    let frame = frame(bytes, *offset, entry)
-                        .ok_or_else(|| self.damaged(ltx::Error::Index("it points outside the file")))?;
-                    let crc = decode_frame(frame, entry.pgno, &mut scratch.decompressor, &mut scratch.page)
-                        .map_err(|error| self.damaged(error))?;
-                    page(entry.pgno, crc, &scratch.page)?;
-                    sum = sum.plus(crc);
-                }
-            }
-            Content::Pages { numbers, pages } => {
-                for ((pgno, crc), data) in numbers.iter().zip(pages.chunks_exact(self.page_size.len())) {
-                    page(*pgno, *crc, data)?;
-                    sum = sum.plus(*crc);
-                }
+        scratch.page.resize(self.page_size.len(), 0);
+        for (at, entry) in content.entries.iter().enumerate() {
+            let crc = self.unpack(entry, scratch, hasher.as_mut())?;
+            if content.needed.get(at).is_none_or(|needed| *needed) {
+                page(entry.pgno, crc, &scratch.page)?;
+                sum = sum.plus(crc);
             }
         }
+        if let (Some(ledger), Some(hasher), [first, .., last] | [first @ last]) =
+            (&content.ledger, hasher, &content.entries[..])
+        {
+            let end = last.offset.saturating_add(u64::from(last.len));
+            ledger.frames(self.segment, first.offset, end, hasher);
+        }
         Ok(sum)
+    }
+
+    fn unpack(
+        &self,
+        entry: &IndexEntry,
+        scratch: &mut Scratch,
+        hasher: Option<&mut FileHasher>,
+    ) -> Result<PageCrc, Error> {
+        let (content, scratch) = (&self.content, scratch);
+        let frame = frame(&content.bytes, content.offset, entry)
+            .ok_or_else(|| self.damaged(ltx::Error::Index("it points outside the file")))?;
+        let (decompressor, page) = (&mut scratch.decompressor, &mut scratch.page[..]);
+        match hasher {
+            Some(hasher) => decode_hashed(frame, entry.pgno, decompressor, page, hasher),
+            None => decode_frame(frame, entry.pgno, decompressor, page),
+        }
+        .map_err(|error| self.damaged(error))
     }
 
     fn damaged(&self, error: ltx::Error) -> Error {

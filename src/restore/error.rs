@@ -14,6 +14,17 @@ pub enum Error {
     /// The segments that are there do not lead to the wanted state.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// A segment that the listing had is gone.
+    #[error("segment {0} is gone: it was deleted after the listing")]
+    Missing(SegmentId),
+    /// What was wrong could not be made up for.
+    #[error("{damage}{}", told(nearest))]
+    Lost {
+        /// What is wrong.
+        damage: Box<Error>,
+        /// The nearest state before the wanted one that segments without known damage lead to.
+        nearest: Option<Txid>,
+    },
     /// A segment is not what was written.
     #[error("segment {segment} is damaged: {error}")]
     Damaged {
@@ -64,4 +75,42 @@ pub enum Error {
     /// The plan's segments do not hold all pages.
     #[error("the segments up to {0} do not hold all pages of the database")]
     Incomplete(SegmentId),
+}
+
+impl Error {
+    /// Why a segment could not be read.
+    pub(super) fn read(segment: SegmentId, error: store::Error) -> Self {
+        match error {
+            store::Error::NotFound(_) => Self::Missing(segment),
+            store::Error::OutOfRange(_) => Self::Damaged {
+                segment,
+                error: ltx::Error::Shorter,
+            },
+            error => Self::Store(error),
+        }
+    }
+
+    /// The segment that is to blame, where it is sure which.
+    pub fn segment(&self) -> Option<SegmentId> {
+        match self {
+            // The sum is of all segments together.
+            Self::Damaged {
+                error: ltx::Error::DbSum { .. },
+                ..
+            } => None,
+            Self::Missing(segment) | Self::Damaged { segment, .. } | Self::WrongName { segment, .. } => {
+                Some(*segment)
+            }
+            _ => None,
+        }
+    }
+}
+
+fn told(nearest: &Option<Txid>) -> String {
+    match nearest {
+        Some(txid) => format!(
+            "; no other copy of it leads there. The nearest state before it that can be restored: --txid {txid}"
+        ),
+        None => "; no other copy of it leads there, and nothing before it can be restored".to_owned(),
+    }
 }

@@ -1,54 +1,98 @@
-//! Pages in ranges, where the result proves itself.
+//! Pages in ranges, several reads at once.
 
-use futures_util::stream::{self, LocalBoxStream, StreamExt};
+use std::sync::Arc;
+
+use futures_util::stream::{self, LocalBoxStream, StreamExt, TryStreamExt};
 
 use super::chunk::Content;
-use super::opened::Opened;
-use super::{Chunk, PARALLEL, READ, Restore, Result};
+use super::ledger::Ledger;
+use super::walk::{Mode, Part, Walk};
+use super::{Chunk, Error, Restore, Result};
 use crate::ltx::IndexEntry;
-use crate::replica::{Fetch, fetches};
+
+/// One read that is to be made.
+struct Read {
+    segment: usize,
+    offset: u64,
+    len: u64,
+    entries: Vec<IndexEntry>,
+    needed: Vec<bool>,
+}
 
 impl Restore<'_> {
-    /// Only what is wanted of each segment, several reads at once.
-    pub(super) fn ranged(&self) -> LocalBoxStream<'_, Result<Chunk>> {
-        let reads = self.ranges().map(|(opened, fetch)| self.fetch(opened, fetch));
-        stream::iter(reads).buffer_unordered(PARALLEL).boxed_local()
+    pub(super) fn fetch_all(&self, ledger: Arc<Ledger>) -> LocalBoxStream<'_, Result<Chunk>> {
+        let walk = Walk::new(self.store, &self.opened, self.mode, self.have.clone());
+        let indexes = Arc::clone(&ledger);
+        let parts = stream::iter(walk.transpose())
+            .map(move |walk| {
+                let ledger = Arc::clone(&indexes);
+                walk.map(|walk| stream::try_unfold((walk, ledger), |state| self.next_part(state)))
+            })
+            .try_flatten();
+        parts
+            .map_ok(|part| stream::iter(reads(&part)).map(Ok))
+            .try_flatten()
+            .map(move |read: Result<Read>| {
+                let ledger = Arc::clone(&ledger);
+                async move { self.fetch(read?, ledger).await }
+            })
+            .buffer_unordered(self.parallelism)
+            .boxed_local()
     }
 
-    /// What is wanted, in reads; of a segment that is at hand already, too.
-    pub(super) fn ranges(&self) -> impl Iterator<Item = (&Opened, Fetch<'_>)> {
-        self.oldest_first()
-            .flat_map(|(opened, wanted)| fetches(wanted, READ).map(move |fetch| (opened, fetch)))
+    async fn next_part<'w>(
+        &self,
+        (mut walk, ledger): (Walk<'w>, Arc<Ledger>),
+    ) -> Result<Option<(Part, (Walk<'w>, Arc<Ledger>))>> {
+        if let Some(part) = walk.next().await? {
+            return Ok(Some((part, (walk, ledger))));
+        }
+        for (opened, cursor) in self.opened.iter().zip(walk.cursors()) {
+            if let Some(hash) = cursor.hash() {
+                ledger.index(opened.segment.id, hash.clone());
+            }
+        }
+        Ok(None)
     }
 
-    /// The segments that were opened, oldest first, each with the frames that are wanted of it.
-    pub(super) fn oldest_first(&self) -> impl Iterator<Item = (&Opened, &[IndexEntry])> {
-        // The map has a list for each segment of the plan, also for older ones that were not opened.
-        let unopened = self.map.wanted.len().saturating_sub(self.opened.len());
-        let wanted = self.map.wanted.iter().skip(unopened).map(Vec::as_slice);
-        self.opened.iter().rev().zip(wanted)
-    }
-
-    async fn fetch(&self, opened: &Opened, fetch: Fetch<'_>) -> Result<Chunk> {
+    async fn fetch(&self, read: Read, ledger: Arc<Ledger>) -> Result<Chunk> {
+        // The walk counts the segments that were opened.
+        let opened = self
+            .opened
+            .get(read.segment)
+            .ok_or(Error::Incomplete(self.newest().id))?;
         let segment = opened.segment.id;
         let (bytes, offset, fetched) = match &opened.cached {
             Some(all) => (all.clone(), 0, 0),
             None => {
-                let end = fetch.offset.saturating_add(fetch.len);
-                let bytes = self.store.read(segment, fetch.offset..end).await?;
-                (bytes, fetch.offset, fetch.len)
+                let end = read.offset.saturating_add(read.len);
+                let bytes = self.store.read(segment, read.offset..end).await;
+                let bytes = bytes.map_err(|error| Error::read(segment, error))?;
+                (bytes, read.offset, read.len)
             }
-        };
-        let content = Content::Frames {
-            bytes,
-            offset,
-            entries: fetch.entries.to_vec(),
         };
         Ok(Chunk {
             segment,
-            page_size: self.map.page_size,
+            page_size: self.page_size(),
             fetched,
-            content,
+            content: Content {
+                bytes,
+                offset,
+                entries: read.entries,
+                needed: read.needed,
+                ledger: (self.mode == Mode::Whole).then_some(ledger),
+            },
         })
     }
+}
+
+fn reads(part: &Part) -> Vec<Read> {
+    let reads = part.reads().map(|(fetch, needed)| Read {
+        segment: part.segment,
+        offset: fetch.offset,
+        len: fetch.len,
+        entries: fetch.entries.to_vec(),
+        needed: needed.to_vec(),
+    });
+    reads.collect()
 }

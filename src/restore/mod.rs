@@ -6,23 +6,35 @@
 //! belong. The sum of all pages' CRCs is what [`Restore::prove`] holds against the promise of the last segment.
 //! Until it says yes, nothing that was written may be used.
 //!
-//! Segments without that promise (Litestream's) are read whole instead, and their file checksums verified.
+//! Segments without that promise (Litestream's) are read whole instead, and their file checksums verified: each chunk
+//! leaves the hash of its frames in a ledger, so that this too can be done in any order and on any thread.
+//!
+//! Memory is bounded whatever the size of the database: a bit a page, and a window of index entries.
 
 mod chunk;
+mod cursor;
+mod damage;
 mod error;
 mod fetching;
+mod ledger;
 mod opened;
-mod whole;
+mod walk;
 
 pub use chunk::{Chunk, Scratch};
+pub use damage::{Damage, check};
 pub use error::Error;
+
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
-use crate::replica::{PageMap, PageMapBuilder, Plan, PlanError, Position, SegmentInfo, Target, plan};
+use crate::replica::{PageSet, Plan, PlanError, Position, SegmentInfo, Target, plan};
 use crate::store::Store;
-use opened::Opened;
+use ledger::Ledger;
+use opened::{Opened, Room};
+use walk::{Mode, Walk};
 
 /// The result of a restore.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -41,10 +53,23 @@ pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>>
 pub struct Restore<'a> {
     store: &'a dyn Store,
     plan: Plan,
-    map: PageMap,
-    /// The newest segment first; those that hold no wanted page may be missing at the end.
+    mode: Mode,
+    parallelism: usize,
+    /// The newest segment first, one at least; those that hold no wanted page may be missing at the end.
     opened: Vec<Opened>,
     newest: Opened,
+    /// Pages that need not be brought.
+    have: PageSet,
+    survey: Survey,
+    ledger: RefCell<Arc<Ledger>>,
+}
+
+/// What the indexes tell, all of them.
+#[derive(Debug)]
+struct Survey {
+    pages: u64,
+    bytes: u64,
+    last_missing: u32,
 }
 
 impl std::fmt::Debug for Restore<'_> {
@@ -58,16 +83,29 @@ impl std::fmt::Debug for Restore<'_> {
 impl<'a> Restore<'a> {
     /// Lists the replica and prepares the way from `from` to `target`. `None` if `from` is there already.
     pub async fn prepare(store: &'a dyn Store, target: Target, from: Position) -> Result<Option<Self>> {
+        Self::prepare_without(store, target, from, &Damage::default(), PARALLEL).await
+    }
+
+    /// The same without the segments that are known to be damaged, with so many requests at once.
+    pub async fn prepare_without(
+        store: &'a dyn Store,
+        target: Target,
+        from: Position,
+        damage: &Damage,
+        parallelism: usize,
+    ) -> Result<Option<Self>> {
         // The segment that ends at `from` is asked for too: it tells that the replica still reaches there.
         let after = Txid(from.txid.0.saturating_sub(1));
-        let segments = listing(store, after).await?;
+        let mut segments = listing(store, after).await?;
         if from.txid > Txid::ZERO && segments.is_empty() {
             return Err(PlanError::Behind { from: from.txid }.into());
         }
-        let restore = Self::from_plan(store, plan(&segments, target, from.txid)?, from).await?;
+        segments.retain(|segment| !damage.includes(segment.id));
+        let plan = plan(&segments, target, from.txid)?;
+        let restore = Self::from_plan_with(store, plan, from, parallelism).await?;
         match (&restore, target) {
             (Some(restore), Target::Time(time)) if restore.timestamp() > time => {
-                Err(Error::Times(restore.newest.segment.id))
+                Err(Error::Times(restore.newest().id))
             }
             _ => Ok(restore),
         }
@@ -75,65 +113,62 @@ impl<'a> Restore<'a> {
 
     /// Prepares a plan that someone else made, the Worker for instance.
     pub async fn from_plan(store: &'a dyn Store, plan: Plan, from: Position) -> Result<Option<Self>> {
-        let newest_first: Vec<SegmentInfo> = plan.segments.iter().rev().copied().collect();
-        let mut opening = stream::iter(
-            newest_first
-                .into_iter()
-                .map(|segment| Opened::open(store, segment)),
-        )
-        .buffered(PARALLEL);
-        let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
-        let mut map: Option<PageMapBuilder> = None;
-        let mut cached = 0;
-        let mut complete = false;
-        while let Some(segment) = opening.next().await {
-            let mut segment = segment?;
-            if let Some(newer) = opened.last() {
-                segment.leads_to(newer)?;
-            }
-            if complete {
-                // Nothing of it is needed, but a segment that holds a whole database must still be of this history.
-                break;
-            }
-            segment.limit_cache(&mut cached);
-            let entries = std::mem::take(&mut segment.entries);
-            let header = &segment.header;
-            let map = map.get_or_insert_with(|| PageMapBuilder::new(header.page_size, header.commit));
-            map.older(header.commit, entries);
-            opened.push(segment);
-            complete = map.is_complete();
-        }
-        drop(opening);
-        let (Some(map), Some(newest)) = (map, opened.first().cloned()) else {
+        Self::from_plan_with(store, plan, from, PARALLEL).await
+    }
+
+    /// The same, with so many requests at once.
+    pub async fn from_plan_with(
+        store: &'a dyn Store,
+        plan: Plan,
+        from: Position,
+        parallelism: usize,
+    ) -> Result<Option<Self>> {
+        let opened = open(store, &plan, parallelism).await?;
+        let (Some(newest), Some(oldest)) = (opened.first().cloned(), opened.last()) else {
             return Ok(None);
         };
-        if let Some(oldest) = opened.last() {
-            oldest.continues(from)?;
-        }
-        let incomplete = || Error::Incomplete(newest.segment.id);
-        let map = map.finish(&plan).ok_or_else(incomplete)?;
-        if from.txid == Txid::ZERO && map.last_missing > 0 {
-            return Err(incomplete());
+        oldest.continues(from)?;
+        let mode = match newest.header.sums {
+            Some(_) => Mode::Newest,
+            None => Mode::Whole,
+        };
+        let survey = survey(store, &opened, mode).await?;
+        // What is missing must have been there all along: a page that was cut off is another when it comes back.
+        let commits = opened.iter().map(|opened| opened.header.commit);
+        let cut = survey.last_missing > commits.min().unwrap_or_default();
+        if cut || (from.txid == Txid::ZERO && survey.last_missing > 0) {
+            return Err(Error::Incomplete(newest.segment.id));
         }
         Ok(Some(Self {
             store,
             plan,
-            map,
+            mode,
+            parallelism,
             opened,
             newest,
+            have: PageSet::default(),
+            survey,
+            ledger: RefCell::default(),
         }))
+    }
+
+    /// Without pages that are there already as this restore would bring them. Whoever has them knows their sum.
+    #[must_use]
+    pub fn without(mut self, have: PageSet) -> Self {
+        self.have = have;
+        self
     }
 
     /// Where it starts from a state at hand: checks that this state, of `commit` pages, has every page that the
     /// restore does not bring. To be asked before anything is written.
     pub fn applies_to(&self, page_size: PageSize, commit: u32) -> Result<()> {
-        if self.map.page_size != page_size {
+        if self.page_size() != page_size {
             return Err(Error::OtherDatabase {
                 have: page_size.get(),
-                want: self.map.page_size.get(),
+                want: self.page_size().get(),
             });
         }
-        if self.map.last_missing > commit {
+        if self.survey.last_missing > commit {
             return Err(Error::Incomplete(self.newest.segment.id));
         }
         Ok(())
@@ -146,12 +181,12 @@ impl<'a> Restore<'a> {
 
     /// Size of every page.
     pub fn page_size(&self) -> PageSize {
-        self.map.page_size
+        self.newest.header.page_size
     }
 
     /// Size of the database in pages.
     pub fn commit(&self) -> u32 {
-        self.map.commit
+        self.newest.header.commit
     }
 
     /// The state that it leads to: the sum is the promise of the newest segment, `None` where it makes none.
@@ -169,34 +204,29 @@ impl<'a> Restore<'a> {
 
     /// How many pages it will bring.
     pub fn pages(&self) -> u64 {
-        self.map.pages()
+        self.survey.pages
     }
 
-    /// How many bytes it will fetch from now on: the sum of what the chunks say they fetched.
+    /// How many bytes of pages it will fetch from now on: the sum of what the chunks say they fetched.
     pub fn bytes(&self) -> u64 {
-        if self.is_promised() {
-            let reads = self.ranges().filter(|(opened, _)| opened.cached.is_none());
-            reads.map(|(_, fetch)| fetch.len).sum()
-        } else {
-            let segments = self.opened.iter().filter(|opened| opened.cached.is_none());
-            segments.map(|opened| opened.segment.size).sum()
-        }
+        self.survey.bytes
     }
 
-    /// The newest version of each page, in no particular order, each once. All of them must be taken: where
-    /// the result does not prove itself, the last chunk brings the proof of each segment.
+    /// The newest version of each page, in no particular order, each once. All of them must be taken and decoded.
     pub fn chunks(&self) -> stream::LocalBoxStream<'_, Result<Chunk>> {
-        if self.is_promised() {
-            self.ranged()
-        } else {
-            self.whole()
-        }
+        let ledger = Arc::<Ledger>::default();
+        *self.ledger.borrow_mut() = Arc::clone(&ledger);
+        self.fetch_all(ledger)
     }
 
-    /// Holds the sum of the database that came out against the promise. Where there is none, every segment has
-    /// been verified by its file checksum by the time all chunks have been seen, and the sum is taken as it is.
+    /// Holds the sum of the database that came out against the promise. Where there is none, every segment is held
+    /// against its file checksum, and the sum is taken as it is.
     pub fn prove(&self, computed: DbSum) -> Result<Position> {
         let position = self.position();
+        if self.mode == Mode::Whole {
+            let ledger = self.ledger.borrow();
+            self.opened.iter().try_for_each(|opened| ledger.check(opened))?;
+        }
         match position.sum {
             Some(promised) if promised != computed => {
                 let error = crate::ltx::Error::DbSum {
@@ -205,7 +235,7 @@ impl<'a> Restore<'a> {
                     computed,
                 };
                 Err(Error::Damaged {
-                    segment: self.newest.segment.id,
+                    segment: self.newest().id,
                     error,
                 })
             }
@@ -216,8 +246,54 @@ impl<'a> Restore<'a> {
         }
     }
 
-    /// Whether the newest segment says what sum the database must have.
-    fn is_promised(&self) -> bool {
-        self.newest.header.sums.is_some()
+    fn newest(&self) -> SegmentInfo {
+        self.newest.segment
     }
+}
+
+/// Opens the segments of a plan, the newest first, until one holds the whole database.
+async fn open(store: &dyn Store, plan: &Plan, parallelism: usize) -> Result<Vec<Opened>> {
+    let newest_first = plan.segments.iter().rev();
+    let opening = newest_first.map(|segment| Opened::open(store, *segment));
+    let mut opening = stream::iter(opening).buffered(parallelism);
+    let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
+    let (mut room, mut is_whole) = (Room::default(), false);
+    while let Some(segment) = opening.next().await {
+        let mut segment = segment?;
+        if let Some(newer) = opened.last() {
+            segment.leads_to(newer)?;
+        }
+        if is_whole {
+            // Nothing of it is needed, but a segment that holds a whole database must still be of this history.
+            break;
+        }
+        segment.settle(store, &mut room).await?;
+        is_whole = segment.is_whole()?;
+        opened.push(segment);
+    }
+    Ok(opened)
+}
+
+/// Goes through all indexes once: what is wrong with them or missing is known before anything is written.
+async fn survey(store: &dyn Store, opened: &[Opened], mode: Mode) -> Result<Survey> {
+    let mut survey = Survey {
+        pages: 0,
+        bytes: 0,
+        last_missing: 0,
+    };
+    let Some(mut walk) = Walk::new(store, opened, mode, PageSet::default())? else {
+        return Ok(survey);
+    };
+    while let Some(part) = walk.next().await? {
+        survey.pages = survey.pages.saturating_add(part.pages());
+        if opened
+            .get(part.segment)
+            .is_some_and(|opened| opened.cached.is_none())
+        {
+            let bytes = part.reads().map(|(fetch, _)| fetch.len).sum();
+            survey.bytes = survey.bytes.saturating_add(bytes);
+        }
+    }
+    survey.last_missing = walk.map().last_missing();
+    Ok(survey)
 }

@@ -1,0 +1,84 @@
+//! A set of page numbers.
+
+use crate::ltx::{PageSize, Pgno};
+
+/// Pages of one database, a bit each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PageSet {
+    words: Vec<u64>,
+    count: u32,
+}
+
+impl PageSet {
+    /// Adds a page; whether it is new.
+    pub fn insert(&mut self, pgno: Pgno) -> bool {
+        let (word, bit) = place(pgno);
+        if self.words.len() <= word {
+            self.words.resize(word.saturating_add(1), 0);
+        }
+        let Some(word) = self.words.get_mut(word) else {
+            return false;
+        };
+        let new = *word & bit == 0;
+        *word |= bit;
+        self.count = self.count.saturating_add(u32::from(new));
+        new
+    }
+
+    /// Whether a page is in it.
+    pub fn contains(&self, pgno: Pgno) -> bool {
+        let (word, bit) = place(pgno);
+        self.words.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// How many pages are in it.
+    pub fn len(&self) -> u32 {
+        self.count
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The last page that a database of `commit` pages stores and that is not in the set; 0 if all are. The set must
+    /// hold none but such pages.
+    pub fn last_missing(&self, page_size: PageSize, commit: u32) -> u32 {
+        let missing = |&pgno: &u32| Pgno(pgno) != page_size.lock_page() && !self.contains(Pgno(pgno));
+        if self.count >= page_size.stored_pages(commit) {
+            return 0;
+        }
+        (1..=commit).rev().find(missing).unwrap_or(0)
+    }
+}
+
+impl Extend<Pgno> for PageSet {
+    fn extend<I: IntoIterator<Item = Pgno>>(&mut self, pages: I) {
+        for pgno in pages {
+            self.insert(pgno);
+        }
+    }
+}
+
+/// Where a page's bit is.
+fn place(pgno: Pgno) -> (usize, u64) {
+    ((pgno.0 / 64) as usize, 1 << (pgno.0 % 64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_was_put_in_once() {
+        let mut set = PageSet::default();
+        assert!(set.insert(Pgno(64)) && set.insert(Pgno(1)) && !set.insert(Pgno(64)));
+        assert!(set.contains(Pgno(1)) && !set.contains(Pgno(2)) && !set.contains(Pgno(1_000_000)));
+        assert_eq!(set.len(), 2);
+        let page_size = PageSize::new(512).unwrap();
+        assert_eq!(set.last_missing(page_size, 64), 63);
+        set.extend((1..64).map(Pgno));
+        assert_eq!(set.last_missing(page_size, 64), 0);
+        assert_eq!(set.last_missing(page_size, 70), 70);
+    }
+}
