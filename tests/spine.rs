@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use support::s3::S3;
 use support::{
     Destination, Process, Worker, app, assert_same_file, project, replicate, restore_ok, run_app, wait_until,
 };
@@ -75,6 +76,13 @@ fn worker_page_size_65536() {
         "incremental",
         &worker.database("large-pages"),
     );
+}
+
+#[test]
+fn s3_page_size_4096() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = S3::start(&folder.path().join("s3"));
+    survives(folder.path(), 4096, "none", &server.replica("backups of/app.db"));
 }
 
 /// Two writers for some seconds; walferry is killed or ended, and started again, several times; an application dies

@@ -8,6 +8,9 @@
     reason = "only tests use it"
 )]
 
+pub mod proxy;
+pub mod s3;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -142,19 +145,24 @@ pub fn wait_until(what: &str, limit: Duration, mut done: impl FnMut() -> bool) {
 pub enum Destination {
     Folder(PathBuf),
     Worker { url: String, token: String },
+    S3 { url: String },
 }
 
 impl Destination {
     pub fn url(&self) -> String {
         match self {
             Self::Folder(path) => format!("file://{}", path.display()),
-            Self::Worker { url, .. } => url.clone(),
+            Self::Worker { url, .. } | Self::S3 { url } => url.clone(),
         }
     }
 
     pub fn authorize(&self, command: &mut Command) {
-        if let Self::Worker { token, .. } = self {
-            command.env("WALFERRY_TOKEN", token);
+        match self {
+            Self::Folder(_) => {}
+            Self::Worker { token, .. } => {
+                command.env("WALFERRY_TOKEN", token);
+            }
+            Self::S3 { .. } => s3::authorize(command),
         }
     }
 }

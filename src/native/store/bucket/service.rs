@@ -68,7 +68,7 @@ impl HttpConnector for Connector {
 /// Credentials were asked for, of the machine or of a service, and did not come.
 #[derive(Debug, thiserror::Error)]
 #[error("no credentials: {0}")]
-pub(super) struct NoCredentials(HttpError);
+pub(super) struct NoCredentials(String);
 
 /// It took too long.
 #[derive(Debug, thiserror::Error)]
@@ -86,10 +86,26 @@ impl HttpService for Service {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let ours = request.uri().authority().map(|authority| authority.as_str());
         if ours != Some(&self.shared.authority) {
-            let answer = timeout(CREDENTIALS, self.credentials(request)).await;
-            let result =
-                answer.unwrap_or_else(|_| Err(HttpError::new(HttpErrorKind::Timeout, Silent(CREDENTIALS))));
-            return result.map_err(|error| HttpError::new(error.kind(), NoCredentials(error)));
+            return match timeout(CREDENTIALS, self.credentials(request)).await {
+                Ok(Ok(response)) if response.status().is_success() => Ok(response),
+                Ok(Ok(response)) => {
+                    let status = response.status();
+                    let kind = if status.is_server_error() {
+                        HttpErrorKind::Interrupted
+                    } else {
+                        HttpErrorKind::Unknown
+                    };
+                    Err(HttpError::new(
+                        kind,
+                        NoCredentials(format!("it answers {status}")),
+                    ))
+                }
+                Ok(Err(error)) => Err(HttpError::new(error.kind(), NoCredentials(error.to_string()))),
+                Err(_) => Err(HttpError::new(
+                    HttpErrorKind::Timeout,
+                    NoCredentials(Silent(CREDENTIALS).to_string()),
+                )),
+            };
         }
         let completes = is_completion(&request);
         if completes && self.shared.conditional_completion.load(Ordering::Relaxed) {
