@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod doctor;
+pub mod config;
 pub mod metrics;
 pub mod new_file;
 pub mod replicate;
