@@ -2,8 +2,8 @@
 
 pub mod cli;
 pub mod clock;
-pub mod doctor;
 pub mod config;
+pub mod doctor;
 pub mod metrics;
 pub mod new_file;
 pub mod replicate;
