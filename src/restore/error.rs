@@ -79,7 +79,7 @@ pub enum Error {
 
 impl Error {
     /// Why a segment could not be read.
-    pub(super) fn read(segment: SegmentId, error: store::Error) -> Self {
+    pub(crate) fn read(segment: SegmentId, error: store::Error) -> Self {
         match error {
             store::Error::NotFound(_) => Self::Missing(segment),
             store::Error::OutOfRange(_) => Self::Damaged {

@@ -16,6 +16,7 @@ mod cursor;
 mod damage;
 mod error;
 mod fetching;
+mod history;
 mod ledger;
 mod opened;
 mod walk;
@@ -23,6 +24,7 @@ mod walk;
 pub use chunk::{Chunk, Scratch};
 pub use damage::{Damage, check};
 pub use error::Error;
+pub use history::{History, members};
 
 use std::cell::RefCell;
 use std::sync::Arc;
