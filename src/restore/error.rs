@@ -108,9 +108,9 @@ impl Error {
 
 fn told(nearest: &Option<Txid>) -> String {
     match nearest {
-        Some(txid) => format!(
-            "; no other copy of it leads there. The nearest state before it that can be restored: --txid {txid}"
-        ),
+        Some(txid) => {
+            format!("; no other copy of it leads there. The nearest state before it: --txid {txid}")
+        }
         None => "; no other copy of it leads there, and nothing before it can be restored".to_owned(),
     }
 }
