@@ -147,9 +147,9 @@ impl Way {
 
     /// Leaves out what a failure shows to be damaged.
     async fn avoid(&mut self, store: &dyn Store, plan: &Plan, error: restore::Error) -> Result<(), Error> {
-        let known = self.damage.iter().count();
+        let known: Vec<SegmentId> = self.damage.iter().map(|(segment, _)| segment).collect();
         self.damage.learn(store, plan, error).await?;
-        for (segment, error) in self.damage.iter().skip(known.saturating_sub(1)) {
+        for (segment, error) in self.damage.iter().filter(|(segment, _)| !known.contains(segment)) {
             tracing::warn!("{error}; looking for another copy of what {segment} holds");
         }
         Ok(())
