@@ -20,6 +20,7 @@ use walferry::ltx::{Timestamp, Txid};
 use walferry::native::clock::Clock;
 use walferry::native::metrics::{Server, serve};
 use walferry::native::status::{DatabaseStatus, Databases, ReplicaStatus, Verified};
+use walferry::native::store::{Kind, Meter};
 use walferry::replica::Position;
 
 struct Endpoint {
@@ -115,7 +116,26 @@ fn metrics_are_the_cells_of_every_database() {
             seconds: 0.25,
             failure: None,
         });
+        let meter = Meter::new();
+        meter.request(Kind::Put, Duration::from_millis(250));
+        meter.sent(Kind::Put, 4096);
+        meter.error(Kind::List, "503");
+        replica.meter.set(meter).unwrap();
+        let with = |more: &str| SERIES.replace('}', &format!(",{more}}}"));
         for (name, labels, expected) in [
+            ("walferry_requests_total", with("kind=\"PUT\"").as_str(), 1.0),
+            (
+                "walferry_request_seconds_total",
+                with("kind=\"PUT\"").as_str(),
+                0.25,
+            ),
+            ("walferry_sent_bytes_total", with("kind=\"PUT\"").as_str(), 4096.0),
+            ("walferry_requests_total", with("kind=\"GET\"").as_str(), 0.0),
+            (
+                "walferry_request_errors_total",
+                with("kind=\"LIST\",code=\"503\"").as_str(),
+                1.0,
+            ),
             ("walferry_databases", "", 2.0),
             ("walferry_wal_size_bytes", db, 4152.0),
             ("walferry_write_lock_seconds_total", db, 0.0015),

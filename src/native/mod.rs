@@ -2,15 +2,16 @@
 
 pub mod cli;
 pub mod clock;
-pub mod config;
 pub mod doctor;
 pub mod metrics;
 pub mod new_file;
+pub mod prices;
 pub mod replicate;
 pub mod restore;
 pub mod sqlite;
 pub mod status;
 pub mod store;
+pub mod survey;
 pub mod upkeep;
 pub mod watch;
 

@@ -2,12 +2,14 @@
 //!
 //! All on one thread, so plain cells do; reading costs nothing and wakes no one.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ltx::Timestamp;
+use crate::native::store::Meter;
 use crate::replica::Position;
 
 /// The databases that this process follows; they come and go.
@@ -54,12 +56,10 @@ pub struct ReplicaStatus {
     pub segments: Cell<u64>,
     /// Attempts that failed since the start.
     pub errors: Cell<u64>,
-    /// Failures of its upkeep since the start.
-    pub upkeep_errors: Cell<u64>,
-    /// What its upkeep waits for, or found damaged last, until it gets on.
-    pub upkeep_failure: RefCell<Option<String>>,
     /// The last failure, while it lasts.
     pub failure: RefCell<Option<String>>,
+    /// What was asked of its destination, once it is opened.
+    pub meter: OnceCell<Arc<Meter>>,
     /// Compactions since the start.
     pub compactions: Cell<u64>,
     /// Snapshots since the start.
@@ -127,9 +127,8 @@ impl ReplicaStatus {
             waiting_bytes: Cell::default(),
             segments: Cell::default(),
             errors: Cell::default(),
-            upkeep_errors: Cell::default(),
-            upkeep_failure: RefCell::default(),
             failure: RefCell::default(),
+            meter: OnceCell::default(),
             compactions: Cell::default(),
             snapshots: Cell::default(),
             verified: RefCell::default(),

@@ -10,9 +10,11 @@ use super::completions::Completions;
 use super::doctor::Doctor;
 use super::failure::EXIT_CODES;
 use super::reset::Reset;
+use super::status::Status;
 use super::values;
 use super::version::Version;
 use crate::ltx::{Codec, Timestamp, Txid};
+use crate::native::metrics::Address;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -51,6 +53,7 @@ pub(super) enum Command {
     Restore(Restore),
     Verify(Verify),
     Ltx(Ltx),
+    Status(Status),
     Doctor(Doctor),
     Reset(Reset),
     Completions(Completions),
@@ -95,6 +98,10 @@ pub(super) struct Replicate {
     /// When the WAL is longer, take the write lock for the moment it needs to start again
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
     pub(super) wal_limit: u64,
+
+    /// Tell metrics (/metrics) and health (/health) at this address: `:9090`, or `9090` for this machine only
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) addr: Option<Address>,
 
     /// Ship what is committed now, then end; a destination that stays away for 15 s is a failure
     #[arg(long)]

@@ -15,6 +15,7 @@ mod reset;
 mod restore;
 mod signals;
 mod single_dash;
+mod status;
 mod values;
 mod verify;
 mod version;
@@ -62,6 +63,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),
+        Command::Status(command) => with_runtime(|signals| status::run(command, signals)),
         Command::Doctor(command) => with_runtime(|signals| doctor::run(command, signals)),
         Command::Reset(command) => reset::run(&command),
         Command::Completions(command) => completions::run(&command),

@@ -1,10 +1,14 @@
 //! `walferry replicate`
 
+use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::args::Replicate;
-use super::failure::Failure;
+use super::failure::{Class, Failure};
 use super::signals::Signals;
+use crate::native::clock::Clock;
+use crate::native::metrics;
 use crate::native::replicate::{self, Environment, Options, Replica, ReplicaOptions};
 use crate::native::status::{DatabaseStatus, ReplicaStatus};
 use crate::native::store::{Access, Destination, Impatient};
@@ -12,7 +16,9 @@ use crate::store::Store;
 
 pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Failure> {
     let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    let mut store: Rc<dyn Store> = destination.open(&Access::from_environment())?;
+    let opened = destination.open(&Access::from_environment())?;
+    let meter = Arc::clone(opened.meter());
+    let mut store: Rc<dyn Store> = opened;
     if arguments.once {
         store = Rc::new(Impatient::new(store));
     }
@@ -32,7 +38,19 @@ pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Fa
         },
         status: ReplicaStatus::new(destination.to_string(), destination.kind()),
     };
+    let _ = replica.status.meter.set(meter);
     let status = DatabaseStatus::new(options.database.clone(), vec![Rc::clone(&replica.status)]);
+    let databases = Rc::new(RefCell::new(vec![Rc::clone(&status)]));
+    let _metrics = match &arguments.addr {
+        Some(address) => Some(
+            metrics::serve(address, databases, Clock::system())
+                .await
+                .map_err(|error| {
+                    Failure::new(Class::Unexpected, format!("cannot listen at {address}: {error}"))
+                })?,
+        ),
+        None => None,
+    };
     let shutdown = async {
         signals.first().await;
     };

@@ -33,6 +33,15 @@ impl Address {
         }
     }
 
+    /// How it is reached from this machine.
+    pub fn to_connect(&self) -> String {
+        match &self.host {
+            Host::Any => format!("127.0.0.1:{}", self.port),
+            Host::Ip(ip) if ip.is_unspecified() => format!("127.0.0.1:{}", self.port),
+            _ => self.to_string(),
+        }
+    }
+
     /// Listens there.
     pub async fn bind(&self) -> io::Result<TcpListener> {
         match &self.host {

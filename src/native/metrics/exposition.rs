@@ -1,6 +1,7 @@
 //! `/metrics`: the state of everything, as Prometheus reads it.
 
 use std::fmt;
+use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet, text};
@@ -10,6 +11,7 @@ use prometheus_client::registry::Registry;
 use super::process;
 use crate::ltx::Timestamp;
 use crate::native::status::{DatabaseStatus, ReplicaStatus};
+use crate::native::store::{Kind, Meter};
 
 /// What [`text`] is, to Prometheus.
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -18,9 +20,10 @@ pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 pub(super) fn page<'a>(
     databases: impl Iterator<Item = &'a DatabaseStatus> + Clone,
     now: Timestamp,
+    uptime: Duration,
 ) -> Result<String, fmt::Error> {
     let mut sheet = Sheet::default();
-    sheet.process(databases.clone().count());
+    sheet.process(databases.clone().count(), uptime);
     for database in databases {
         sheet.database(database);
         for replica in &database.replicas {
@@ -49,11 +52,18 @@ struct Metric {
 }
 
 impl Sheet {
-    fn process(&mut self, databases: usize) {
+    fn process(&mut self, databases: usize, uptime: Duration) {
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         self.gauge("walferry_build", "The version that runs; always 1.", version, 1.0);
         let help = "Databases that are followed.";
         self.gauge("walferry_databases", help, Labels::new(), count(databases as u64));
+        let help = "Time since the endpoint started: counters count from there.";
+        self.gauge(
+            "walferry_uptime_seconds",
+            help,
+            Labels::new(),
+            uptime.as_secs_f64(),
+        );
         let Some(usage) = process::usage() else { return };
         let none = Labels::new;
         self.counter(
@@ -166,6 +176,9 @@ impl Sheet {
             labels(),
             count(replica.errors.get()),
         );
+        if let Some(meter) = replica.meter.get() {
+            self.requests(meter, &labels());
+        }
         self.counter(
             "walferry_compactions",
             "Compactions.",
@@ -198,6 +211,36 @@ impl Sheet {
                 labels(),
                 unix(at),
             );
+        }
+    }
+
+    fn requests(&mut self, meter: &Meter, labels: &Labels) {
+        for kind in Kind::ALL {
+            let with = || {
+                let mut labels = labels.clone();
+                labels.push(("kind", kind.name().to_owned()));
+                labels
+            };
+            let help = "Requests to the replica, failed ones too.";
+            self.counter("walferry_requests", help, with(), count(meter.requests(kind)));
+            let help = "Time until requests to the replica were answered.";
+            self.counter("walferry_request_seconds", help, with(), meter.seconds(kind));
+            let help = "Bytes of content sent to the replica.";
+            self.counter("walferry_sent_bytes", help, with(), count(meter.bytes_sent(kind)));
+            let help = "Bytes of content received from the replica.";
+            self.counter(
+                "walferry_received_bytes",
+                help,
+                with(),
+                count(meter.bytes_received(kind)),
+            );
+        }
+        for (kind, code, errors) in meter.errors() {
+            let mut labels = labels.clone();
+            labels.push(("kind", kind.name().to_owned()));
+            labels.push(("code", code));
+            let help = "Requests to the replica that ended badly.";
+            self.counter("walferry_request_errors", help, labels, count(errors));
         }
     }
 

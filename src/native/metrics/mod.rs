@@ -6,7 +6,9 @@ mod address;
 mod exposition;
 mod health;
 mod process;
+mod scraping;
 mod server;
 
 pub use address::Address;
+pub use scraping::{Page, scrape};
 pub use server::{Server, serve};

@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::health::{Health, MAX_LAG};
 use super::{Address, exposition};
@@ -53,7 +53,11 @@ pub async fn serve(address: &Address, databases: Databases, clock: Clock) -> io:
             local.port()
         );
     }
-    let source = Rc::new(Source { databases, clock });
+    let source = Rc::new(Source {
+        databases,
+        clock,
+        start: Instant::now(),
+    });
     let task = tokio::task::spawn_local(accept(listener, source));
     Ok(Server { local, task })
 }
@@ -75,6 +79,7 @@ impl Drop for Server {
 struct Source {
     databases: Databases,
     clock: Clock,
+    start: Instant,
 }
 
 async fn accept(listener: TcpListener, source: Rc<Source>) {
@@ -142,7 +147,11 @@ impl Source {
 
     fn metrics(&self) -> Answer {
         let databases = self.databases.borrow();
-        let page = exposition::page(databases.iter().map(Rc::as_ref), self.clock.now());
+        let page = exposition::page(
+            databases.iter().map(Rc::as_ref),
+            self.clock.now(),
+            self.start.elapsed(),
+        );
         match page {
             Ok(page) => answer(StatusCode::OK, exposition::CONTENT_TYPE, page),
             Err(_) => plain(
