@@ -126,7 +126,8 @@ fn what_is_cut_off_missing_or_more_than_was_listed_is_refused() {
     listed[1].size = intact.len() as u64;
     delete(&store, id(0, 3, 3));
     let error = now(merge(&store, &listed, Level::new(1).unwrap(), Vec::new())).unwrap_err();
-    assert!(error.to_string().contains("does not exist"), "{error}");
+    assert!(error.to_string().contains("is gone"), "{error}");
+    assert_eq!(error.damaged(), Some(id(0, 3, 3)));
 }
 
 #[test]

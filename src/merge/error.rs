@@ -3,7 +3,6 @@
 use crate::ltx;
 use crate::replica::SegmentId;
 use crate::restore;
-use crate::store;
 
 /// Why segments could not be merged. Each is a sentence that can be shown to a person.
 #[derive(Debug, thiserror::Error)]
@@ -21,22 +20,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// The segment that is damaged, where one is: no other attempt will do better with it.
+    /// The segment that is damaged or gone, where one is: no other attempt will do better with it.
     pub fn damaged(&self) -> Option<SegmentId> {
         match self {
             Self::Input(
-                restore::Error::Damaged { segment, .. }
-                | restore::Error::WrongName { segment, .. }
-                | restore::Error::BrokenChain { segment, .. }
-                | restore::Error::PageSize(segment),
+                restore::Error::BrokenChain { segment, .. }
+                | restore::Error::PageSize(segment)
+                | restore::Error::Incomplete(segment),
             ) => Some(*segment),
+            Self::Input(error) => error.segment(),
             _ => None,
         }
-    }
-}
-
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Self {
-        Self::Input(error.into())
     }
 }

@@ -4,7 +4,7 @@ use super::Error;
 use crate::ltx::{self, Codec, Decoder, Event, Header, PageCrc, Pgno};
 use crate::replica::{Position, SegmentInfo};
 use crate::restore;
-use crate::store::{self, Store};
+use crate::store::Store;
 
 /// A segment, and the page of it that is next.
 #[derive(Debug)]
@@ -127,11 +127,10 @@ impl Reading {
         if end == self.at {
             return Err(self.damaged(ltx::Error::Truncated(self.at)));
         }
-        match store.read(self.segment.id, self.at..end).await {
-            Ok(bytes) => self.decoder.push(&bytes),
-            Err(store::Error::OutOfRange(_)) => return Err(self.damaged(ltx::Error::Truncated(self.at))),
-            Err(error) => return Err(error.into()),
-        }
+        let id = self.segment.id;
+        let bytes = store.read(id, self.at..end).await;
+        self.decoder
+            .push(&bytes.map_err(|error| restore::Error::read(id, error))?);
         self.at = end;
         Ok(())
     }

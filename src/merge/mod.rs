@@ -97,7 +97,8 @@ pub async fn merge<W: Write>(
     // A database that shrank in between and grew again has written every page of its new end.
     let grown = |commit| header.page_size.stored_pages(commit);
     if regrown != grown(header.commit).saturating_sub(grown(end)) {
-        return Err(restore::Error::Incomplete(id).into());
+        let last = segments.last().map_or(id, |last| last.id);
+        return Err(restore::Error::Incomplete(last).into());
     }
     let (out, trailer, size) = encoder.finish().map_err(Error::Output)?;
     Ok(Merged {

@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod doctor;
 pub mod metrics;
 pub mod new_file;

@@ -56,6 +56,10 @@ pub struct ReplicaStatus {
     pub segments: Cell<u64>,
     /// Attempts that failed since the start.
     pub errors: Cell<u64>,
+    /// Failures of its upkeep since the start.
+    pub upkeep_errors: Cell<u64>,
+    /// What its upkeep waits for, or found damaged last, until it gets on.
+    pub upkeep_failure: RefCell<Option<String>>,
     /// The last failure, while it lasts.
     pub failure: RefCell<Option<String>>,
     /// What was asked of its destination, once it is opened.
@@ -127,6 +131,8 @@ impl ReplicaStatus {
             waiting_bytes: Cell::default(),
             segments: Cell::default(),
             errors: Cell::default(),
+            upkeep_errors: Cell::default(),
+            upkeep_failure: RefCell::default(),
             failure: RefCell::default(),
             meter: OnceCell::default(),
             compactions: Cell::default(),

@@ -79,7 +79,7 @@ pub enum Error {
 
 impl Error {
     /// Why a segment could not be read.
-    pub(super) fn read(segment: SegmentId, error: store::Error) -> Self {
+    pub(crate) fn read(segment: SegmentId, error: store::Error) -> Self {
         match error {
             store::Error::NotFound(_) => Self::Missing(segment),
             store::Error::OutOfRange(_) => Self::Damaged {
@@ -108,9 +108,9 @@ impl Error {
 
 fn told(nearest: &Option<Txid>) -> String {
     match nearest {
-        Some(txid) => format!(
-            "; no other copy of it leads there. The nearest state before it that can be restored: --txid {txid}"
-        ),
+        Some(txid) => {
+            format!("; no other copy of it leads there. The nearest state before it: --txid {txid}")
+        }
         None => "; no other copy of it leads there, and nothing before it can be restored".to_owned(),
     }
 }

@@ -16,6 +16,7 @@ mod cursor;
 mod damage;
 mod error;
 mod fetching;
+mod history;
 mod ledger;
 mod opened;
 mod walk;
@@ -23,6 +24,7 @@ mod walk;
 pub use chunk::{Chunk, Scratch};
 pub use damage::{Damage, check};
 pub use error::Error;
+pub use history::{History, members};
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -47,6 +49,19 @@ const READ: u64 = 1024 * 1024;
 /// Everything there is in a replica beyond `after`, at every level.
 pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>> {
     Ok(store.list_all(after).await?)
+}
+
+/// Lists the replica and chooses segments that lead from the state at `from` to `target`, without those that are known
+/// to be damaged.
+pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage: &Damage) -> Result<Plan> {
+    // The segment that ends at `from` is asked for too: it tells that the replica still reaches there.
+    let after = Txid(from.0.saturating_sub(1));
+    let mut segments = listing(store, after).await?;
+    if from > Txid::ZERO && segments.is_empty() {
+        return Err(PlanError::Behind { from }.into());
+    }
+    segments.retain(|segment| !damage.includes(segment.id));
+    Ok(plan(&segments, target, from)?)
 }
 
 /// A restore that is ready to fetch pages.
@@ -86,7 +101,7 @@ impl<'a> Restore<'a> {
         Self::prepare_without(store, target, from, &Damage::default(), PARALLEL).await
     }
 
-    /// The same without the segments that are known to be damaged, with so many requests at once.
+    /// Prepares the plan that [`plan_without`] found.
     pub async fn prepare_without(
         store: &'a dyn Store,
         target: Target,
@@ -94,20 +109,19 @@ impl<'a> Restore<'a> {
         damage: &Damage,
         parallelism: usize,
     ) -> Result<Option<Self>> {
-        // The segment that ends at `from` is asked for too: it tells that the replica still reaches there.
-        let after = Txid(from.txid.0.saturating_sub(1));
-        let mut segments = listing(store, after).await?;
-        if from.txid > Txid::ZERO && segments.is_empty() {
-            return Err(PlanError::Behind { from: from.txid }.into());
-        }
-        segments.retain(|segment| !damage.includes(segment.id));
-        let plan = plan(&segments, target, from.txid)?;
+        let plan = plan_without(store, target, from.txid, damage).await?;
         let restore = Self::from_plan_with(store, plan, from, parallelism).await?;
-        match (&restore, target) {
-            (Some(restore), Target::Time(time)) if restore.timestamp() > time => {
-                Err(Error::Times(restore.newest().id))
-            }
-            _ => Ok(restore),
+        match restore {
+            Some(restore) => restore.at_or_before(target).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Holds the time of the state against the one that was asked for: a listing may be wrong about it.
+    pub fn at_or_before(self, target: Target) -> Result<Self> {
+        match target {
+            Target::Time(time) if self.timestamp() > time => Err(Error::Times(self.newest().id)),
+            _ => Ok(self),
         }
     }
 

@@ -137,6 +137,7 @@ impl From<core::Error> for Failure {
     fn from(error: core::Error) -> Self {
         match error {
             core::Error::Store(error) => error.into(),
+            core::Error::Lost { .. } => Self::of(Class::Damaged, &error),
             core::Error::Plan(PlanError::NoSuchTxid { .. } | PlanError::TooEarly | PlanError::NoTimes(_)) => {
                 Self::of(Class::Input, &error)
             }

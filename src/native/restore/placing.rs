@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::ltx::{DbSum, PageSize};
+use crate::ltx::{DbSum, PageSize, Pgno};
 use crate::restore::{Chunk, Error, Scratch};
 
 /// Neighbouring pages are written together, up to this length.
@@ -24,29 +24,42 @@ pub(super) enum Failure {
     Output(io::Error),
 }
 
-/// Decodes a chunk into a new file that reads as zeros; returns its part of the database sum.
+/// What has been placed.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Its part of the database sum.
+    pub(super) sum: DbSum,
+    pub(super) pages: Vec<Pgno>,
+}
+
+/// Decodes a chunk into its places. Where nothing was written yet (`is_fresh`) the file reads as zeros.
 pub(super) fn place(
     chunk: &Chunk,
     file: &File,
     page_size: PageSize,
+    is_fresh: bool,
     memory: &mut Memory,
-) -> Result<DbSum, Failure> {
+) -> Result<Placed, Failure> {
     let mut run = Run {
         file,
+        is_fresh,
         start: 0,
         bytes: &mut memory.run,
     };
     run.bytes.clear();
+    let mut pages = Vec::new();
     let sum = chunk.decode(&mut memory.scratch, |pgno, _, page| {
+        pages.push(pgno);
         run.put(page_size.offset_of(pgno), page).map_err(Failure::Output)
     })?;
     run.flush().map_err(Failure::Output)?;
-    Ok(sum)
+    Ok(Placed { sum, pages })
 }
 
 /// Pages that stand one after the other in the file.
 struct Run<'a> {
     file: &'a File,
+    is_fresh: bool,
     start: u64,
     bytes: &'a mut Vec<u8>,
 }
@@ -58,7 +71,7 @@ impl Run<'_> {
             self.flush()?;
             self.start = offset;
         }
-        if is_zero(page) {
+        if self.is_fresh && is_zero(page) {
             // The file reads as zeros there already, and stays sparse.
             self.flush()?;
         } else {
@@ -101,6 +114,7 @@ mod tests {
         file.set_len(content.len() as u64 * 4096).unwrap();
         let mut run = Run {
             file: &file,
+            is_fresh: true,
             start: 0,
             bytes: &mut Vec::new(),
         };

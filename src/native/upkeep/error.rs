@@ -1,0 +1,16 @@
+//! What can go wrong with a replica's upkeep.
+
+use crate::{merge, store};
+
+/// Why a chore was not done. Each is a sentence that can be shown to a person.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Merge(#[from] merge::Error),
+    #[error("cannot bundle raw segments: {0}")]
+    Bundle(String),
+    #[error("cannot write what is merged, in the folder of the local state: {0}")]
+    Output(#[from] std::io::Error),
+}

@@ -1,0 +1,226 @@
+//! The chores themselves. Each can be broken off anywhere: what is half done is done again, or is found to be done.
+
+use std::io::Write;
+
+use super::error::Error;
+use super::local::Local;
+use super::output::Output;
+use super::shared::Shared;
+use crate::ltx::{Decoder, Event, Header, Timestamp, Txid};
+use crate::merge::merge;
+use crate::replica::{BundleWriter, Chore, Level, SegmentId, SegmentInfo};
+use crate::restore::{self, members};
+use crate::store::{self, Body, Store, create_or_confirm};
+
+/// Outputs up to this size may be an input soon.
+const KEPT: u64 = 2 * 1024 * 1024;
+
+impl Shared {
+    /// Learns what the listing at the start did not tell.
+    pub(super) async fn learn(&self) -> Result<(), Error> {
+        let now = self.clock.now();
+        for shelf in [Level::HISTORY, Level::SUMS] {
+            for object in self.store.list(shelf, Txid::ZERO).await? {
+                self.catalog.borrow_mut().add(object, now);
+            }
+        }
+        let bundles: Vec<SegmentInfo> = {
+            let catalog = self.catalog.borrow();
+            let has_raw = |id: SegmentId| {
+                let from_there = catalog.beyond(Level::RAW, id.min).next();
+                from_there.is_some_and(|(raw, _)| raw.max <= id.max)
+            };
+            let bundles = catalog.level(Level::HISTORY).filter(|(id, _)| has_raw(*id));
+            bundles.map(|(id, entry)| info(id, entry.size)).collect()
+        };
+        for bundle in bundles {
+            for member in members(&*self.store, bundle).await? {
+                if let Some(entry) = self.catalog.borrow_mut().get_mut(member.id) {
+                    entry.bundled = Some(now);
+                }
+            }
+        }
+        let timeless: Vec<SegmentId> = {
+            let catalog = self.catalog.borrow();
+            let wholes = catalog.wholes().filter(|(_, entry)| entry.timestamp.is_none());
+            wholes.map(|(id, _)| id).collect()
+        };
+        for id in timeless {
+            let found = self.store.stat(id).await?;
+            let mut timestamp = found.and_then(|found| found.timestamp);
+            if found.is_some() && timestamp.is_none() {
+                let head = self.store.read(id, 0..Header::LEN as u64).await?;
+                let header = head.first_chunk().map(Header::parse);
+                timestamp = header.and_then(Result::ok).map(|header| header.timestamp);
+            }
+            if let Some(entry) = self.catalog.borrow_mut().get_mut(id) {
+                entry.timestamp = timestamp;
+                entry.damaged |= timestamp.is_none();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn perform(&self, chore: Chore) -> Result<(), Error> {
+        match chore {
+            Chore::Compact { level, inputs } => self.compact(level, &inputs).await,
+            Chore::Bundle(members) => self.bundle(&members).await,
+            Chore::Delete(ids) => self.delete(&ids).await,
+        }
+    }
+
+    async fn compact(&self, level: Level, inputs: &[SegmentInfo]) -> Result<(), Error> {
+        let merged = match merge(&self.local(), inputs, level, Output::new(&self.folder)).await {
+            Err(error) => {
+                let Some(damaged) = error.damaged() else {
+                    return Err(error.into());
+                };
+                self.leave_aside(damaged, &error.into());
+                return Ok(());
+            }
+            Ok(merged) => merged,
+        };
+        match create_or_confirm(&*self.store, merged.id, &merged.out, merged.trailer.file_checksum).await {
+            // Packed otherwise by another version, it leads from the same state to the same.
+            Err(store::Error::Exists(_)) if self.starts_so(merged.id, &merged.header).await? => {}
+            result => result?,
+        }
+        let is_input = usize::from(u8::from(level)) < self.policy.levels.len();
+        if is_input && merged.size <= KEPT {
+            let bytes = merged.out.read(0..merged.size).await?;
+            self.recent.borrow_mut().keep(merged.id, &bytes);
+        }
+        for input in inputs {
+            // Raw segments are wanted again, for a bundle.
+            if input.id.level != Level::RAW || input.size > self.policy.bundled_bytes {
+                self.recent.borrow_mut().forget(input.id);
+            }
+        }
+        let mut object = info(merged.id, merged.size);
+        object.timestamp = Some(merged.header.timestamp);
+        self.catalog.borrow_mut().add(object, self.clock.now());
+        self.status.compactions.set(self.status.compactions.get() + 1);
+        tracing::debug!(segment = %merged.id, of = inputs.len(), bytes = merged.size, "merged");
+        Ok(())
+    }
+
+    async fn bundle(&self, segments: &[SegmentInfo]) -> Result<(), Error> {
+        let mut out = Output::new(&self.folder);
+        out.write_all(BundleWriter::magic())?;
+        let mut writer = BundleWriter::default();
+        let mut last = Timestamp(0);
+        for segment in segments {
+            let id = segment.id;
+            let bytes = self.local().read(id, 0..segment.size).await;
+            let proven = bytes
+                .map_err(|error| restore::Error::read(id, error))
+                .and_then(|bytes| Ok((proven_time(id, &bytes)?, bytes)));
+            let (time, bytes) = match proven {
+                Err(error) if error.segment().is_some() => {
+                    self.leave_aside(id, &Error::Merge(error.into()));
+                    return Ok(());
+                }
+                result => result.map_err(crate::merge::Error::from)?,
+            };
+            // Whatever others' clocks did: the index ascends.
+            last = last.max(time);
+            let added = writer.add(segment.id.min, segment.id.max, segment.size, last);
+            added.map_err(|error| Error::Bundle(error.to_string()))?;
+            out.write_all(&bytes)?;
+        }
+        let Some(id) = writer.id() else { return Ok(()) };
+        let end = writer.finish();
+        out.write_all(&end)?;
+        match self.store.create(id, &out).await {
+            Err(store::Error::Exists(_)) if self.ends_so(id, out.len(), &end).await? => {}
+            result => result?,
+        }
+        let now = self.clock.now();
+        let mut catalog = self.catalog.borrow_mut();
+        catalog.add(info(id, out.len()), now);
+        for segment in segments {
+            self.recent.borrow_mut().forget(segment.id);
+            if let Some(entry) = catalog.get_mut(segment.id) {
+                entry.bundled = Some(now);
+            }
+        }
+        tracing::debug!(bundle = %id, of = segments.len(), bytes = out.len(), "bundled");
+        Ok(())
+    }
+
+    async fn delete(&self, ids: &[SegmentId]) -> Result<(), Error> {
+        self.store.delete_all(ids).await?;
+        for &id in ids {
+            self.recent.borrow_mut().forget(id);
+            self.catalog.borrow_mut().remove(id);
+        }
+        tracing::debug!(objects = ids.len(), "deleted");
+        Ok(())
+    }
+
+    /// Leaves a segment aside that is of no use. A copy that is kept here is not the last word on it.
+    fn leave_aside(&self, id: SegmentId, error: &Error) {
+        let had_copy = self.recent.borrow().has(id);
+        self.recent.borrow_mut().forget(id);
+        if !had_copy && let Some(entry) = self.catalog.borrow_mut().get_mut(id) {
+            entry.damaged = true;
+            self.fail(error);
+        }
+    }
+
+    /// Whether an object is the bundle that would be created: an earlier attempt did, without our learning of it.
+    async fn ends_so(&self, id: SegmentId, len: u64, end: &[u8]) -> Result<bool, Error> {
+        let Some(found) = self.store.stat(id).await? else {
+            return Ok(false);
+        };
+        if found.size != len {
+            return Ok(false);
+        }
+        let start = len.saturating_sub(end.len() as u64);
+        Ok(self.store.read(id, start..len).await? == end)
+    }
+
+    async fn starts_so(&self, id: SegmentId, header: &Header) -> Result<bool, Error> {
+        let head = self.store.read(id, 0..Header::LEN as u64).await?;
+        let found = head.first_chunk().map(Header::parse);
+        Ok(matches!(found, Some(Ok(found)) if found == *header && found.sums.is_some()))
+    }
+
+    fn local(&self) -> Local<'_> {
+        Local {
+            store: &*self.store,
+            recent: &self.recent,
+        }
+    }
+}
+
+/// The time of a segment that has proven itself.
+fn proven_time(id: SegmentId, bytes: &[u8]) -> restore::Result<Timestamp> {
+    let damaged = |error| restore::Error::Damaged { segment: id, error };
+    let mut decoder = Decoder::new();
+    decoder.push(bytes);
+    let mut time = Timestamp(0);
+    while let Some(event) = decoder.next().map_err(damaged)? {
+        if let Event::Header(header) = event {
+            let (min, max) = (header.min_txid, header.max_txid);
+            if (min, max) != (id.min, id.max) {
+                return Err(restore::Error::WrongName {
+                    segment: id,
+                    min,
+                    max,
+                });
+            }
+            time = header.timestamp;
+        }
+    }
+    decoder.finish().map_err(damaged)?;
+    Ok(time)
+}
+
+fn info(id: SegmentId, size: u64) -> SegmentInfo {
+    SegmentInfo {
+        id,
+        size,
+        timestamp: None,
+    }
+}
