@@ -3,6 +3,7 @@
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod copy;
 pub mod doctor;
 pub mod metrics;
 pub mod new_file;

@@ -54,6 +54,7 @@ pub(super) enum Command {
     Verify(Verify),
     Ltx(Ltx),
     Status(Status),
+    Copy(Copy),
     Doctor(Doctor),
     Reset(Reset),
     Completions(Completions),
@@ -176,6 +177,40 @@ pub(super) struct Verify {
     pub(super) parallelism: usize,
 
     /// Print the report, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Copy a replica to another destination, or to another codec
+///
+/// Every segment is proven on its way and packed anew only where the codec differs. What is there already is passed over:
+/// a copy that was broken off goes on with the same command. A Worker gets what leads to the newest state; other
+/// destinations get all levels and the history. One token and one set of keys serve both sides, unless an s3:// URL names
+/// a profile of ~/.aws/credentials: ?profile=NAME.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry copy s3://backups/app.db file:///mnt/backup/app
+  walferry copy --codec lz4 https://ferry.example.workers.dev/v1/app file:///mnt/for-litestream
+  walferry copy s3://old/app.db 's3://new/app.db?endpoint=https://ID.r2.cloudflarestorage.com&profile=r2'")]
+pub(super) struct Copy {
+    /// The replica to copy
+    #[arg(value_name = "SRC")]
+    pub(super) source: String,
+
+    /// Where to: an empty place, or one that an earlier copy was made to
+    #[arg(value_name = "DST")]
+    pub(super) target: String,
+
+    /// How pages are packed: lz4, lz4-frame, deflate, stored; as they are where it is not said
+    #[arg(long, value_name = "CODEC")]
+    pub(super) codec: Option<Codec>,
+
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    pub(super) insecure: bool,
+
+    /// Print the result, or the error, as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

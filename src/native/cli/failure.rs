@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::native::{replicate, restore, sqlite, store as destinations};
+use crate::native::{copy, replicate, restore, sqlite, store as destinations};
 use crate::replica::PlanError;
 use crate::{restore as core, store};
 
@@ -143,6 +143,19 @@ impl From<core::Error> for Failure {
             }
             _ => Self::of(Class::Damaged, &error),
         }
+    }
+}
+
+impl From<copy::Error> for Failure {
+    fn from(error: copy::Error) -> Self {
+        use copy::Error;
+        let class = match error {
+            Error::Store(error) => return error.into(),
+            Error::Differs(_) => Class::Conflict,
+            Error::Plan(_) | Error::Damaged { .. } | Error::Bundle { .. } => Class::Damaged,
+            _ => Class::Unexpected,
+        };
+        Self::of(class, &error)
     }
 }
 

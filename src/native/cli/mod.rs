@@ -2,6 +2,7 @@
 
 mod args;
 mod completions;
+mod copy;
 mod doctor;
 mod failure;
 mod log_lines;
@@ -64,6 +65,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),
         Command::Status(command) => with_runtime(|signals| status::run(command, signals)),
+        Command::Copy(command) => with_runtime(|signals| copy::run(command, signals)),
         Command::Doctor(command) => with_runtime(|signals| doctor::run(command, signals)),
         Command::Reset(command) => reset::run(&command),
         Command::Completions(command) => completions::run(&command),

@@ -16,7 +16,7 @@ mod error;
 mod page_sums;
 mod reset;
 mod resume;
-mod staged;
+pub(in crate::native) mod staged;
 mod state;
 mod stop;
 mod upload;

@@ -20,7 +20,7 @@ const BUFFER: usize = 256 * 1024;
 /// Collects a segment's bytes; moves to a file when they become many. The file has no name: whatever ends this process,
 /// it is gone, and nobody else can read it.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(in crate::native) struct Stage {
     folder: PathBuf,
     buffer: Vec<u8>,
     file: Option<File>,
@@ -29,7 +29,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// `folder` is where the file will be, if it needs one.
-    pub(super) fn new(folder: PathBuf) -> Self {
+    pub(in crate::native) fn new(folder: PathBuf) -> Self {
         Self {
             folder,
             buffer: Vec::new(),
@@ -38,8 +38,20 @@ impl Stage {
         }
     }
 
+    /// What was written, as it was.
+    pub(in crate::native) fn as_written(self) -> io::Result<Staged> {
+        match self.file {
+            Some(mut file) => {
+                file.write_all(&self.buffer)?;
+                let len = self.written + self.buffer.len() as u64;
+                Ok(Staged::File { file, len })
+            }
+            None => Ok(Staged::Memory(self.buffer.into())),
+        }
+    }
+
     /// Replaces the header with the one that the encoder gave at the end.
-    pub(super) fn finish(mut self, header: &[u8; Header::LEN]) -> io::Result<Staged> {
+    pub(in crate::native) fn finish(mut self, header: &[u8; Header::LEN]) -> io::Result<Staged> {
         match self.file {
             Some(mut file) => {
                 file.write_all(&self.buffer)?;
@@ -84,7 +96,7 @@ impl Write for Stage {
 
 /// A whole segment.
 #[derive(Debug)]
-pub(super) enum Staged {
+pub(in crate::native) enum Staged {
     Memory(Bytes),
     File { file: File, len: u64 },
 }

@@ -185,6 +185,10 @@ fn keys(settings: &S3Settings) -> Result<Option<Keys>> {
             ));
         }
     }
+    if let Some(profile) = &settings.profile {
+        let missing = || Error::Denied(format!("~/.aws/credentials has no keys in a profile {profile}"));
+        return profile::keys(Some(profile)).map(Some).ok_or_else(missing);
+    }
     let of_environment = |id: &str, secret: &str| {
         Some(Keys {
             id: env(id)?,
@@ -199,7 +203,7 @@ fn keys(settings: &S3Settings) -> Result<Option<Keys>> {
     if let Some(keys) = of_environment("LITESTREAM_ACCESS_KEY_ID", "LITESTREAM_SECRET_ACCESS_KEY") {
         return Ok(Some(keys));
     }
-    Ok(profile::keys())
+    Ok(profile::keys(None))
 }
 
 /// The builder knows no way to take a token back.

@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use super::connect::Keys;
 
-/// The keys of the profile that `AWS_PROFILE` names, or of the default one.
-pub(super) fn keys() -> Option<Keys> {
+/// The keys of a profile: the one that is asked for, that `AWS_PROFILE` names, or the default one.
+pub(super) fn keys(profile: Option<&str>) -> Option<Keys> {
     let file = match std::env::var_os("AWS_SHARED_CREDENTIALS_FILE") {
         Some(file) => PathBuf::from(file),
         None => PathBuf::from(std::env::var_os("HOME")?).join(".aws/credentials"),
     };
-    let profile = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
-    parse(&std::fs::read_to_string(file).ok()?, &profile)
+    let named = std::env::var("AWS_PROFILE").ok();
+    let profile = profile.or(named.as_deref()).unwrap_or("default");
+    parse(&std::fs::read_to_string(file).ok()?, profile)
 }
 
 fn parse(text: &str, profile: &str) -> Option<Keys> {

@@ -23,6 +23,8 @@ pub struct S3Settings {
     pub access_key_id: Option<String>,
     /// What proves it.
     pub secret_access_key: Option<Secret>,
+    /// A profile in `~/.aws/credentials` that has the keys.
+    pub profile: Option<String>,
     /// With temporary keys.
     pub session_token: Option<Secret>,
     /// As objects are stored, `STANDARD_IA` for instance.

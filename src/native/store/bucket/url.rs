@@ -32,7 +32,7 @@ const HOSTS: [(&str, Option<&str>, &str); 8] = [
 ];
 
 /// The parameters of an S3 URL, for the hint when one is mistyped.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 15] = [
     "endpoint",
     "region",
     "force-path-style",
@@ -47,6 +47,7 @@ const PARAMETERS: [&str; 14] = [
     "sse-customer-key-md5",
     "sse-kms-key-id",
     "conditional-writes",
+    "profile",
 ];
 
 /// `s3://bucket/path`, `s3://bucket.host/path` or `s3://arn:…:accesspoint/name/path`
@@ -171,6 +172,7 @@ fn parameter(settings: &mut S3Settings, name: &str, value: &str) -> Parsed<()> {
                 .map_err(|_| InvalidUrl::new(format!("{name} is a size like 16MiB, not {value:?}")))?;
             settings.part_size = Some(size.as_u64());
         }
+        "profile" => settings.profile = text(),
         "storage-class" => settings.storage_class = text(),
         "sse-customer-key" => settings.sse_customer_key = text().map(Secret::from),
         "sse-kms-key-id" => settings.sse_kms_key_id = text(),

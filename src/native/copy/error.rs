@@ -1,0 +1,57 @@
+//! Why a replica was not copied.
+
+use crate::ltx::{self, Txid};
+use crate::replica::{InvalidBundle, PlanError, SegmentId};
+use crate::store;
+
+/// Why a copy ended early. Each is a sentence that can be shown to a person.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// One of the two destinations.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The source does not lead to its newest state.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A segment of the source is not what was written.
+    #[error("segment {segment} is damaged: {error}")]
+    Damaged {
+        /// The segment.
+        segment: SegmentId,
+        /// What is wrong with it.
+        error: ltx::Error,
+    },
+    /// A bundle of the source is not what was written.
+    #[error("{segment}: {error}")]
+    Bundle {
+        /// The bundle.
+        segment: SegmentId,
+        /// What is wrong with it.
+        error: InvalidBundle,
+    },
+    /// The destination holds something else.
+    #[error(
+        "the destination has another {0} already: it holds another replica, or one with another codec; choose a path \
+         that is empty"
+    )]
+    Differs(SegmentId),
+    /// The destination does not reach as far as the source did.
+    #[error("the copy ends at transaction {reached} and the source at {wanted}: copy again to go on")]
+    Incomplete {
+        /// The newest transaction of the copy.
+        reached: Txid,
+        /// The newest transaction of the source.
+        wanted: Txid,
+    },
+    /// A large segment that waits here.
+    #[error("cannot write the segment that waits to be copied: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Error {
+    /// Whether an object of the source was deleted while it was copied.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Store(store::Error::NotFound(_)))
+    }
+}
