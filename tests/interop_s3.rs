@@ -17,8 +17,7 @@ use std::time::Duration;
 
 use support::s3::{S3, authorize};
 use support::{
-    Destination, Process, app, assert_same_file, project, replicate, restore, restore_ok, run_app,
-    wait_until, walferry,
+    Destination, Process, app, assert_same_file, project, replicate, restore, restore_ok, run_app, wait_until,
 };
 
 const FRAMES_ONLY: &str = "0.5.15";
