@@ -5,6 +5,7 @@ use worker::{Method, Object, Request, Response, ResponseBody};
 use super::failure::Failure;
 use super::r2::{R2Store, timestamp_of};
 use super::range::Wanted;
+use super::route::Db;
 use crate::replica::SegmentId;
 use crate::store;
 
@@ -14,7 +15,7 @@ pub(super) const TIMESTAMP: &str = "Walferry-Timestamp";
 /// A segment, whole or a range of it. The bytes go from R2 to the client without passing through wasm.
 pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Result<Response, Failure> {
     if request.method() == Method::Head {
-        let object = store.head(id).await?.ok_or_else(|| missing(store, id))?;
+        let object = store.head(id).await?.ok_or_else(|| missing(store.db(), id))?;
         let mut response = Response::empty()?;
         describe(&mut response, &object, object.size())?;
         return Ok(response);
@@ -26,10 +27,14 @@ pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Re
         .transpose()?;
     let object = match store.get(id, wanted).await {
         Err(store::Error::OutOfRange(_)) => None,
-        found => Some(found?.ok_or_else(|| missing(store, id))?),
+        found => Some(found?.ok_or_else(|| missing(store.db(), id))?),
     };
     let Some(object) = object else {
-        let size = store.head(id).await?.ok_or_else(|| missing(store, id))?.size();
+        let size = store
+            .head(id)
+            .await?
+            .ok_or_else(|| missing(store.db(), id))?
+            .size();
         return Err(unsatisfiable(size));
     };
     let size = object.size();
@@ -67,11 +72,11 @@ fn describe(response: &mut Response, object: &Object, length: u64) -> worker::Re
     Ok(())
 }
 
-fn missing(store: &R2Store, id: SegmentId) -> Failure {
+pub(super) fn missing(db: &Db, id: SegmentId) -> Failure {
     Failure::new(
         404,
         "segment_not_found",
-        format!("There is no segment {id} of {}.", store.db()),
+        format!("There is no segment {id} of {db}."),
     )
 }
 

@@ -1,6 +1,9 @@
 //! Faults on demand, and tests that must run inside the Worker. Only in builds with the feature `fault-points`.
 #![expect(clippy::panic, reason = "that is what is tested")]
 
+use std::cell::{Cell, RefCell};
+use std::future::pending;
+
 use worker::{Bucket, Request, Response};
 
 use super::body::Body;
@@ -25,8 +28,37 @@ pub(super) enum Fault {
     Uproot(String),
     /// All keys of the bucket.
     Keys,
+    /// The next to reach the point of this name dies there, or hangs for ever.
+    Arm(String, End),
+    /// How often armed points were reached.
+    Reached,
     /// The bytes of the wasm instance's memory, which never shrinks.
     Memory,
+}
+
+/// How a request ends at a point.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum End {
+    Panic,
+    Hang,
+}
+
+thread_local! {
+    static ARMED: RefCell<Option<(String, End)>> = const { RefCell::new(None) };
+    static REACHED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// A named place in an operation of several steps.
+pub(super) async fn reach(point: &str) {
+    let armed = ARMED.with_borrow_mut(|armed| armed.take_if(|(name, _)| name == point));
+    let Some((_, end)) = armed else {
+        return;
+    };
+    REACHED.set(REACHED.get().saturating_add(1));
+    match end {
+        End::Panic => panic!("a panic was asked for at {point}"),
+        End::Hang => pending().await,
+    }
 }
 
 impl Fault {
@@ -36,6 +68,9 @@ impl Fault {
             ["conformance", db] => Ok(Self::Conformance(Db::parse(db)?)),
             ["plant", key @ ..] => Ok(Self::Plant(key.join("/"))),
             ["uproot", key @ ..] => Ok(Self::Uproot(key.join("/"))),
+            ["arm", point, "panic"] => Ok(Self::Arm((*point).to_owned(), End::Panic)),
+            ["arm", point, "hang"] => Ok(Self::Arm((*point).to_owned(), End::Hang)),
+            ["reached"] => Ok(Self::Reached),
             ["keys"] => Ok(Self::Keys),
             ["memory"] => Ok(Self::Memory),
             _ => Err(Failure::new(404, "unknown_route", "There is no such fault.")),
@@ -43,17 +78,13 @@ impl Fault {
     }
 }
 
-pub(super) async fn run(
-    fault: Fault,
-    bucket: Bucket,
-    request: &Request,
-    body: &mut Body,
-) -> Result<Response, Failure> {
+pub(super) async fn run(fault: Fault, bucket: Bucket, request: &Request) -> Result<Response, Failure> {
     match fault {
         Fault::Panic => panic!("a panic was asked for"),
         Fault::Conformance(db) => conformance::run(&R2Store::new(bucket, db)).await,
         Fault::Plant(key) => {
             let size = declared_size(request)?;
+            let mut body = Body::of(request);
             body.expect(size, gate::enter(size)?);
             let mut bytes = Vec::new();
             while let Some(chunk) = body.next().await? {
@@ -71,6 +102,8 @@ pub(super) async fn run(
             let keys: Vec<String> = objects.iter().map(worker::Object::key).collect();
             return Ok(Response::from_json(&keys)?);
         }
+        Fault::Arm(point, end) => ARMED.set(Some((point, end))),
+        Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
         Fault::Memory => {
             return Ok(Response::from_json(
                 &core::arch::wasm32::memory_size(0).saturating_mul(65_536),

@@ -1,8 +1,8 @@
 //! Where a replica stands, and what may follow.
 //!
-//! Pure: it is read from a listing now, and can be held by a Durable Object.
+//! Pure: a Durable Object holds it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
 use super::intake::Proven;
@@ -10,7 +10,7 @@ use crate::ltx::{Header, PageSize, Timestamp};
 use crate::replica::{Level, Position, SegmentId};
 
 /// The newest state of a replica, and what it is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Head {
     pub(super) position: Position,
     /// Absent in an empty replica.
@@ -51,6 +51,20 @@ impl Head {
             timestamp: Some(header.timestamp),
             tip: Some(tip),
             ..Self::EMPTY
+        }
+    }
+
+    /// After this segment, which it admitted, was created: a snapshot of the very state adds nothing but itself.
+    pub(super) fn after(self, id: SegmentId, size: u64, header: &Header) -> Self {
+        let moved = if id.level == Level::SNAPSHOT && self.position.sum.is_some() && self.tip.is_some() {
+            self
+        } else {
+            Self::at(id, header)
+        };
+        Self {
+            segments: self.segments.saturating_add(1),
+            bytes: self.bytes.saturating_add(size),
+            ..moved
         }
     }
 

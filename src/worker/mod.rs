@@ -1,9 +1,11 @@
 //! The Worker: an HTTP server on Cloudflare Workers that checks uploaded segments, keeps them in R2, and serves
 //! listings, restore plans and ranges of segments.
 //!
-//! A request goes through `route` (which thing, which method), `auth` (may they) and one handler. R2 is the truth:
-//! what is kept between requests (`heads`) are hints that each use verifies. Nothing here may panic on what a
-//! client sends, for a panic ends the wasm instance and with it every request in flight: whatever is wrong is a
+//! A request goes through `route` (which thing, which method) and `auth` (may they), then to the Durable Object of its
+//! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
+//! head and the listing are remembered (`ledger`). R2 is the truth: an object that has forgotten everything reads it
+//! again (`rebuild`), and follows its segments as a chain (`chain`). Only the bytes of committed segments come straight
+//! from R2 (`download`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it every request in flight: whatever is wrong is a
 //! `Failure`, which becomes a status and a sentence.
 //!
 //! # The interface
@@ -17,6 +19,7 @@
 //! | `GET /v1/{db}/ltx?level=&after=&limit=&cursor=`    | `{"segments":[{"level","min_txid","max_txid","size","timestamp"}],"next"}` |
 //! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`; 404 if nothing leads there              |
 //! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
+//! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
 //!
 //! An empty replica has the position zero, and null for what it cannot have. `sum` is null where the newest segment
@@ -25,39 +28,56 @@
 //! Errors are `{"error":{"code","message"}}`, with `head` (a position) beside them if that is why; 503 comes with
 //! `Retry-After`.
 
+/// A named place in an operation of several steps, where a test may end it. In builds without the feature it is nothing.
+macro_rules! fault_point {
+    ($name:literal) => {
+        #[cfg(feature = "fault-points")]
+        super::fault_points::reach($name).await;
+    };
+}
+
 mod auth;
 mod body;
+mod chain;
+mod committed;
 mod creation;
+mod database;
 mod download;
+mod entry;
 mod failure;
 #[cfg(feature = "fault-points")]
 mod fault_points;
 mod gate;
 mod head;
-mod heads;
 mod intake;
 mod json;
-mod listing;
+mod ledger;
+mod lock;
 mod origins;
 mod pipe;
 mod queries;
 mod query;
 mod r2;
 mod range;
+mod rebuild;
+mod replica;
 mod route;
 mod upload;
 
-use worker::{Context, Env, Request, Response, event};
+pub use database::Database;
+
+use worker::{Bucket, Context, Env, Request, Response, Stub, event};
 
 use auth::Scope;
 use body::Body;
 use failure::Failure;
 use origins::Origins;
 use r2::R2Store;
-use route::Route;
+use route::{Db, Route};
 
-/// The R2 bucket's binding in wrangler.toml.
+/// Bindings in wrangler.toml: the R2 bucket, and the Durable Objects, one a database.
 const BUCKET: &str = "BUCKET";
+const DATABASES: &str = "DATABASES";
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
@@ -67,45 +87,66 @@ async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Respons
     let answer = if method == "OPTIONS" {
         origins.preflight(&request)
     } else {
-        let mut body = Body::of(&request);
-        let answer = serve(&request, &method, &mut body, &env).await;
-        if answer.is_err() {
-            body.drain().await;
-        }
-        answer
+        serve(&request, &method, &env).await
     };
     let mut response = answer.or_else(Failure::into_response)?;
     origins.allow(&mut response)?;
     Ok(response)
 }
 
-async fn serve(request: &Request, method: &str, body: &mut Body, env: &Env) -> Result<Response, Failure> {
+async fn serve(request: &Request, method: &str, env: &Env) -> Result<Response, Failure> {
+    let route = match admit(request, method, env) {
+        Ok(route) => route,
+        Err(failure) => {
+            Body::of(request).drain().await;
+            return Err(failure);
+        }
+    };
+    match route {
+        Route::Segment(db, id) if method != "PUT" => {
+            if committed::is(&database(env, &db)?, request, &db, id).await? {
+                download::get(request, &R2Store::new(bucket(env)?, db), id).await
+            } else {
+                Err(download::missing(&db, id))
+            }
+        }
+        #[cfg(feature = "fault-points")]
+        Route::Fault(fault) => fault_points::run(fault, bucket(env)?, request).await,
+        Route::Head(db) | Route::List(db) | Route::Plan(db) | Route::Rebuild(db) | Route::Segment(db, _) => {
+            let request = Request::from(Clone::clone(request.inner()));
+            let answer = database(env, &db)?.fetch_with_request(request).await?;
+            // An answer that came from elsewhere has headers that cannot be changed.
+            let headers = answer.headers().clone();
+            Ok(answer.with_headers(headers))
+        }
+    }
+}
+
+/// Lets a request in, or says why not.
+fn admit(request: &Request, method: &str, env: &Env) -> Result<Route, Failure> {
     let route = Route::of(&request.path())?;
     route.check_method(method)?;
-    let scope = if method == "PUT" {
+    let scope = if matches!(method, "PUT" | "POST") {
         Scope::Write
     } else {
         Scope::Read
     };
     auth::authorize(request, env, scope)?;
-    body.welcome();
-    let bucket = env.bucket(BUCKET).map_err(|_| no_bucket())?;
-    let store = |db| R2Store::new(bucket.clone(), db);
-    match route {
-        Route::Head(db) => queries::head(request, &store(db)).await,
-        Route::List(db) => queries::list(request, &store(db)).await,
-        Route::Plan(db) => queries::plan(request, &store(db)).await,
-        Route::Segment(db, id) if scope == Scope::Write => upload::put(request, body, &store(db), id).await,
-        Route::Segment(db, id) => download::get(request, &store(db), id).await,
-        #[cfg(feature = "fault-points")]
-        Route::Fault(fault) => fault_points::run(fault, bucket, request, body).await,
-    }
+    Ok(route)
 }
 
-fn no_bucket() -> Failure {
-    Failure::new(
-        500,
-        "no_bucket",
-        format!("This Worker has no R2 bucket: bind one as {BUCKET} in wrangler.toml."),
-    )
+fn database(env: &Env, db: &Db) -> Result<Stub, Failure> {
+    let databases = env
+        .durable_object(DATABASES)
+        .map_err(|_| not_bound("Durable Object class", DATABASES))?;
+    Ok(databases.get_by_name(&db.to_string())?)
+}
+
+fn bucket(env: &Env) -> Result<Bucket, Failure> {
+    env.bucket(BUCKET).map_err(|_| not_bound("R2 bucket", BUCKET))
+}
+
+fn not_bound(what: &str, binding: &str) -> Failure {
+    let message = format!("This Worker has no {what}: bind one as {binding} in wrangler.toml.");
+    Failure::new(500, "not_configured", message)
 }

@@ -1,27 +1,38 @@
 //! Questions about a replica: its head, its segments, which of them make a state.
 
-use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use worker::{Request, Response};
 
 use super::failure::Failure;
 use super::json::answer;
-use super::listing::{Listing, MAX_PAGE};
 use super::query::Query;
-use super::r2::{R2Store, Times};
-use super::{heads, route};
+use super::r2::parse_key;
+use super::replica::Replica;
+use super::route;
 use crate::ltx::Txid;
-use crate::replica::{self, Position, SegmentInfo, Target};
+use crate::replica::{Layout, Position, SegmentId, SegmentInfo, Target, plan as plan_of};
 
-/// Segments whose time is read from themselves for one plan.
-const MAX_TIMES_READ: usize = 400;
-/// As many requests as the Workers runtime makes at once.
-const PARALLEL: usize = 6;
+/// The most that one answer lists.
+const MAX_PAGE: u32 = 1000;
 
 /// `GET /v1/{db}`
-pub(super) async fn head(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+pub(super) async fn head(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
     Query::of(request, &[])?;
-    let head = heads::read(store).await?;
+    let head = replica.head().await?;
+    answer(&head, 200, head.position)
+}
+
+/// Whether a segment is committed, as the Worker asks before it serves one.
+pub(super) async fn holds(replica: &Replica<'_>, id: SegmentId) -> Result<Response, Failure> {
+    replica.head().await?;
+    let status = if replica.ledger.holds(id)? { 200 } else { 404 };
+    Ok(Response::empty()?.with_status(status))
+}
+
+/// `POST /v1/{db}/rebuild`
+pub(super) async fn rebuild(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
+    Query::of(request, &[])?;
+    let head = replica.rebuild().await?;
     answer(&head, 200, head.position)
 }
 
@@ -32,25 +43,30 @@ struct Segments {
 }
 
 /// `GET /v1/{db}/ltx?level=&after=&cursor=&limit=`
-pub(super) async fn list(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+pub(super) async fn list(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
     let query = Query::of(request, &["level", "after", "cursor", "limit"])?;
     let level = query.text("level").map(route::level).transpose()?;
     let after = query.txid("after")?.unwrap_or_default();
     let limit = query.number("limit", 1..=MAX_PAGE)?.unwrap_or(MAX_PAGE);
-    // Before the listing: what the position promises, the listing holds.
-    let position = heads::read(store).await?.position;
-    let page = Listing::new(store, level, after, Times::Told)
-        .page(query.text("cursor"), limit)
-        .await?;
-    let body = Segments {
-        segments: page.segments,
-        next: page.next,
-    };
-    answer(&body, 200, position)
+    let cursor = query
+        .text("cursor")
+        .map(|key| {
+            let message = "The parameter cursor must be what `next` said in the answer before.";
+            parse_key(key).ok_or_else(|| Failure::bad_request("invalid_cursor", message))
+        })
+        .transpose()?;
+    let position = replica.head().await?.position;
+    let segments = replica.ledger.page(level, after, cursor, limit)?;
+    let is_full = segments.len() >= limit as usize;
+    let next = segments
+        .last()
+        .filter(|_| is_full)
+        .map(|last| last.id.key(Layout::Bucket));
+    answer(&Segments { segments, next }, 200, position)
 }
 
 /// `GET /v1/{db}/plan?txid=|timestamp=&from=`
-pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response, Failure> {
+pub(super) async fn plan(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
     let query = Query::of(request, &["txid", "timestamp", "from"])?;
     let target = match (query.txid("txid")?, query.time("timestamp")?) {
         (None, None) => Target::Latest,
@@ -62,18 +78,10 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
         }
     };
     let from = query.txid("from")?.unwrap_or_default();
-    let head = heads::read(store).await?.position;
+    let head = replica.head().await?.position;
     check_from(from, head)?;
-    let times = if let Target::Time(_) = target {
-        Times::Told
-    } else {
-        Times::Untold
-    };
-    let mut segments = Listing::new(store, None, from, times).all().await?;
-    if times == Times::Told {
-        tell_times(store, &mut segments).await?;
-    }
-    let plan = replica::plan(&segments, target, from).map_err(|error| {
+    let segments = replica.ledger.all(from)?;
+    let plan = plan_of(&segments, target, from).map_err(|error| {
         Failure::new(
             404,
             "no_plan",
@@ -81,20 +89,6 @@ pub(super) async fn plan(request: &Request, store: &R2Store) -> Result<Response,
         )
     })?;
     answer(&plan, 200, head)
-}
-
-/// Reads the times that metadata do not tell from the segments themselves, if they are not too many.
-async fn tell_times(store: &R2Store, segments: &mut [SegmentInfo]) -> Result<(), Failure> {
-    let untold = segments.iter_mut().filter(|segment| segment.timestamp.is_none());
-    let mut reads = stream::iter(untold.take(MAX_TIMES_READ).map(async |segment| {
-        segment.timestamp = Some(store.header(segment.id).await?.timestamp);
-        Ok::<_, Failure>(())
-    }))
-    .buffer_unordered(PARALLEL);
-    while let Some(read) = reads.next().await {
-        read?;
-    }
-    Ok(())
 }
 
 /// A state beyond the head is of another history: "nothing newer" would be a lie.

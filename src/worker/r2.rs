@@ -6,11 +6,10 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use worker::{Bucket, Conditional, Data, Include, Object};
 
-use super::listing::Listing;
 use super::query::parse_time;
 use super::range::Wanted;
 use super::route::Db;
-use crate::ltx::{Header, Timestamp, Txid};
+use crate::ltx::{FileChecksum, Header, Timestamp, Trailer, Txid};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
 use crate::store::{Body, Error, Result, Store};
 
@@ -26,19 +25,29 @@ pub(super) struct R2Store {
     db: Db,
 }
 
+/// The most that R2 lists at once.
+pub(super) const MAX_PAGE: u32 = 1000;
+
 /// A piece of a listing, ascending by key.
 #[derive(Debug)]
 pub(super) struct Page {
-    pub(super) segments: Vec<SegmentInfo>,
+    pub(super) segments: Vec<Found>,
     /// The key below `<db>/` after which the listing goes on; `None` at its end.
     pub(super) next: Option<String>,
 }
 
-/// Whether a listing tells the segments' times. It costs: with metadata, R2 lists fewer objects at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Times {
-    Told,
-    Untold,
+/// A segment in the bucket, as far as its metadata tell of it.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) info: SegmentInfo,
+    pub(super) header: Option<Header>,
+}
+
+impl Found {
+    /// Whether the metadata tell: our own, or those that Litestream leaves, whose segments carry no sums.
+    pub(super) fn is_told(&self) -> bool {
+        self.info.timestamp.is_some()
+    }
 }
 
 impl R2Store {
@@ -50,31 +59,23 @@ impl R2Store {
         &self.db
     }
 
-    /// One page of the segments of a level, or of all, whose keys below `<db>/` come after `start_after`. What is
-    /// not named like a segment is passed over.
-    pub(super) async fn page(
-        &self,
-        level: Option<Level>,
-        start_after: Option<&str>,
-        limit: u32,
-        times: Times,
-    ) -> Result<Page> {
+    /// One page of the segments whose keys below `<db>/` come after `start_after`. What is not named like a segment is
+    /// passed over.
+    pub(super) async fn page(&self, start_after: Option<&str>, limit: u32) -> Result<Page> {
         let root = format!("{}/", self.db);
-        let prefix = level.map_or_else(
-            || root.clone(),
-            |level| format!("{root}{}", Layout::Bucket.prefix(level)),
-        );
-        let mut list = self.bucket.list().prefix(&prefix).limit(limit);
-        if times == Times::Told {
-            list = list.include(vec![Include::CustomMetadata]);
-        }
+        let mut list = self
+            .bucket
+            .list()
+            .prefix(&root)
+            .limit(limit)
+            .include(vec![Include::CustomMetadata]);
         if let Some(key) = start_after {
             list = list.start_after(format!("{root}{key}"));
         }
         let found = list
             .execute()
             .await
-            .map_err(|error| unavailable("list", &prefix, &error))?;
+            .map_err(|error| unavailable("list", &root, &error))?;
         let objects = found.objects();
         let below_root = |object: &Object| object.key().strip_prefix(&root).map(str::to_owned);
         let next = if found.truncated() {
@@ -82,16 +83,17 @@ impl R2Store {
         } else {
             None
         };
-        let info = |object: &Object| {
-            Some(SegmentInfo {
+        let told = |object: &Object| {
+            let info = SegmentInfo {
                 id: parse_key(&below_root(object)?)?,
                 size: object.size(),
-                // Metadata that were not asked for must not be asked for: the `worker` crate panics.
-                timestamp: (times == Times::Told).then(|| timestamp_of(object)).flatten(),
-            })
+                timestamp: timestamp_of(object),
+            };
+            let header = header_of(object);
+            Some(Found { info, header })
         };
         Ok(Page {
-            segments: objects.iter().filter_map(info).collect(),
+            segments: objects.iter().filter_map(told).collect(),
             next,
         })
     }
@@ -163,6 +165,35 @@ impl R2Store {
         Header::parse(bytes).map_err(|error| broken(error.to_string()))
     }
 
+    /// Whether there is an object of this name, size and file checksum.
+    pub(super) async fn has(&self, id: SegmentId, size: u64, checksum: FileChecksum) -> Result<bool> {
+        let found = self.head(id).await?;
+        if found.is_none_or(|object| object.size() != size) {
+            return Ok(false);
+        }
+        let end = self
+            .read(id, size.saturating_sub(Trailer::LEN as u64)..size)
+            .await?;
+        let trailer = end.first_chunk().map(Trailer::parse);
+        Ok(matches!(trailer, Some(Ok(trailer)) if trailer.file_checksum == checksum))
+    }
+
+    /// All there is to know of an object.
+    pub(super) async fn found(&self, id: SegmentId) -> Result<Found> {
+        let object = self.head(id).await?;
+        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
+        let header = self.header(id).await?;
+        let info = SegmentInfo {
+            id,
+            size: object.size(),
+            timestamp: Some(header.timestamp),
+        };
+        Ok(Found {
+            info,
+            header: Some(header),
+        })
+    }
+
     fn key(&self, id: SegmentId) -> String {
         format!("{}/{}", self.db, id.key(Layout::Bucket))
     }
@@ -176,17 +207,12 @@ pub(super) fn timestamp_of(object: &Object) -> Option<Timestamp> {
         .or_else(litestream)
 }
 
-/// The key below `<db>/` after which the segments of a level that start at `min` or later come.
-pub(super) fn key_before(level: Level, min: Txid) -> String {
-    format!("{}{min}-", Layout::Bucket.prefix(level))
-}
-
 fn header_of(object: &Object) -> Option<Header> {
     let bytes = unhex(object.custom_metadata().ok()?.get(HEADER)?)?;
     Header::parse(&bytes).ok()
 }
 
-fn parse_key(key: &str) -> Option<SegmentId> {
+pub(super) fn parse_key(key: &str) -> Option<SegmentId> {
     let (prefix, name) = key.split_at_checked(5)?;
     let level = Level::all().find(|&level| prefix == Layout::Bucket.prefix(level))?;
     SegmentId::from_file_name(level, name).ok()
@@ -196,11 +222,11 @@ fn unavailable(what: &str, key: &str, error: &worker::Error) -> Error {
     Error::Unavailable(format!("R2 could not {what} {key} ({error})"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let digits: &[u8] = text.as_bytes();
     if digits.len() != N.checked_mul(2)? {
@@ -215,11 +241,22 @@ fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[async_trait(?Send)]
 impl Store for R2Store {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        Listing::new(self, Some(level), after, Times::Told).all().await
+        let all = self.list_all(after).await?;
+        Ok(all.into_iter().filter(|info| info.id.level == level).collect())
     }
 
     async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
-        Listing::new(self, None, after, Times::Told).all().await
+        let mut all = Vec::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page = self.page(start.as_deref(), MAX_PAGE).await?;
+            let found = page.segments.into_iter().map(|found| found.info);
+            all.extend(found.filter(|info| info.id.max > after));
+            start = page.next;
+            if start.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {

@@ -16,6 +16,8 @@ pub(super) enum Route {
     List(Db),
     Plan(Db),
     Segment(Db, SegmentId),
+    /// Forgets what the object remembers of a database, and reads the bucket again.
+    Rebuild(Db),
     #[cfg(feature = "fault-points")]
     Fault(super::fault_points::Fault),
 }
@@ -29,8 +31,20 @@ impl Route {
             ["", "v1", db] if !db.is_empty() => Ok(Self::Head(Db::parse(db)?)),
             ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
             ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
+            ["", "v1", db, "rebuild"] => Ok(Self::Rebuild(Db::parse(db)?)),
             ["", "v1", db, "ltx", level, name] => Ok(Self::Segment(Db::parse(db)?, segment(level, name)?)),
             _ => Err(unknown(path)),
+        }
+    }
+
+    /// The database that it is about.
+    pub(super) fn db(&self) -> Option<&Db> {
+        match self {
+            Self::Head(db) | Self::List(db) | Self::Plan(db) | Self::Rebuild(db) | Self::Segment(db, _) => {
+                Some(db)
+            }
+            #[cfg(feature = "fault-points")]
+            Self::Fault(_) => None,
         }
     }
 
@@ -39,6 +53,7 @@ impl Route {
         match self {
             Self::Head(_) | Self::List(_) | Self::Plan(_) => &["GET"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
+            Self::Rebuild(_) => &["POST"],
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => &["POST"],
         }

@@ -4,17 +4,15 @@ use serde::Serialize;
 use worker::{Request, Response};
 
 use super::body::Body;
-use super::creation::Creation;
+use super::creation::{self, Creation};
 use super::failure::Failure;
 use super::gate;
 use super::head::Head;
-use super::heads;
-use super::intake::Intake;
+use super::intake::{Intake, Proven};
 use super::json::answer;
-use super::r2::R2Store;
-use crate::ltx::{FileChecksum, Header, Trailer, Txid};
+use super::replica::Replica;
+use crate::ltx::Txid;
 use crate::replica::{Level, Position, SegmentId};
-use crate::store::Store;
 
 /// What Cloudflare lets through on the plans that most have.
 const MAX_SIZE: u64 = 100 << 20;
@@ -28,12 +26,12 @@ struct Accepted {
 pub(super) async fn put(
     request: &Request,
     body: &mut Body,
-    store: &R2Store,
+    replica: &Replica<'_>,
     id: SegmentId,
 ) -> Result<Response, Failure> {
     check_level(id)?;
     let size = declared_size(request)?;
-    body.expect(size, gate::enter(Creation::memory(size))?);
+    body.expect(size, gate::enter(creation::memory(size))?);
     let mut intake = Intake::new(id);
     let mut start = Vec::new();
     let header = loop {
@@ -47,77 +45,47 @@ pub(super) async fn put(
             break header.clone();
         }
     };
-    let head = match admit(store, id, &header).await? {
-        Admission::Next(head) => head,
-        Admission::Retry(head) => {
-            while let Some(chunk) = body.next().await? {
-                intake.push(&chunk)?;
-            }
-            let checksum = intake.finish()?.checksum;
-            confirm_same(store, id, size, checksum, head.position).await?;
-            return accepted(200, head.position);
+    let head = replica.head().await?;
+    if replica.ledger.holds(id)? {
+        while let Some(chunk) = body.next().await? {
+            intake.push(&chunk)?;
         }
+        return confirm(replica, id, size, &intake.finish()?, head).await;
+    }
+    // Before all of it is sent; it is asked again under the lock.
+    head.admits(id, &header)?;
+    let creation = Creation {
+        replica,
+        id,
+        header,
+        start,
+        intake,
     };
-    let creation = Creation::new(store, id, head);
-    let (created, checksum) = creation.create(start, body, intake).await?;
-    if created {
-        accepted(201, creation.settle(&header).await?)
-    } else {
+    match creation.create(body).await {
+        (Ok(position), _) => accepted(201, position),
         // Another request moved the replica meanwhile: by the same segment, sent twice at once?
-        let head = heads::read(store).await?;
-        confirm_same(store, id, size, checksum, head.position)
-            .await
-            .map_err(|other| head.admits(id, &header).err().unwrap_or(other))?;
-        accepted(200, head.position)
-    }
-}
-
-/// What a segment is to the replica.
-enum Admission {
-    /// It goes on from this head.
-    Next(Head),
-    /// There is one of its name.
-    Retry(Head),
-}
-
-/// Decides by the header what a segment is. The remembered head will do if the segment goes on from it: if it
-/// is out of date, the segment will be found to overlap another once it is created.
-async fn admit(store: &R2Store, id: SegmentId, header: &Header) -> Result<Admission, Failure> {
-    if let Some(head) = heads::hint(store.db())
-        && head.admits(id, header).is_ok()
-    {
-        return Ok(Admission::Next(head));
-    }
-    let head = heads::read(store).await?;
-    match head.admits(id, header) {
-        Ok(()) => Ok(Admission::Next(head)),
-        Err(_) if id.max <= head.position.txid && store.stat(id).await?.is_some() => {
-            Ok(Admission::Retry(head))
+        (Err(_), Some(proven)) if replica.ledger.holds(id)? => {
+            confirm(replica, id, size, &proven, replica.head().await?).await
         }
-        Err(failure) => Err(failure),
+        (Err(failure), _) => Err(failure),
     }
 }
 
-/// Succeeds if the object that exists is what was sent.
-async fn confirm_same(
-    store: &R2Store,
+/// Succeeds if the segment that is there is what was sent.
+async fn confirm(
+    replica: &Replica<'_>,
     id: SegmentId,
     size: u64,
-    checksum: FileChecksum,
-    head: Position,
-) -> Result<(), Failure> {
-    let other = || Failure::position_mismatch(head, format_args!("it holds another segment {id}"));
-    let found = store.stat(id).await?.ok_or_else(other)?;
-    if found.size != size {
-        return Err(other());
+    proven: &Proven,
+    head: Head,
+) -> Result<Response, Failure> {
+    if replica.store.has(id, size, proven.checksum).await? {
+        return accepted(200, head.position);
     }
-    let end = store
-        .read(id, size.saturating_sub(Trailer::LEN as u64)..size)
-        .await?;
-    match end.first_chunk().map(Trailer::parse) {
-        Some(Ok(trailer)) if trailer.file_checksum == checksum => Ok(()),
-        _ => Err(other()),
-    }
+    Err(Failure::position_mismatch(
+        head.position,
+        format_args!("it holds another segment {id}"),
+    ))
 }
 
 fn check_level(id: SegmentId) -> Result<(), Failure> {

@@ -83,6 +83,7 @@ test('a wrong method is 405 and says which are right', async () => {
     ['PUT', '/v1/app/ltx', 'GET, OPTIONS'],
     ['DELETE', '/v1/app/plan', 'GET, OPTIONS'],
     ['DELETE', `/v1/app/ltx/${first.name}`, 'GET, HEAD, PUT, OPTIONS'],
+    ['GET', '/v1/app/rebuild', 'POST, OPTIONS'],
     ['POST', `/v1/app/ltx/${first.name}`, 'GET, HEAD, PUT, OPTIONS'],
   ]) {
     const answer = await json(method, path);

@@ -28,6 +28,7 @@ test('wrangler would deploy it, with the page beside it', () => {
     const said = `${result.stdout}${result.stderr}`;
     assert.equal(result.status, 0, said);
     assert.match(said, /env\.BUCKET \(walferry\)\s+R2 Bucket/);
+    assert.match(said, /env\.DATABASES \(Database\)\s+Durable Object/);
     assert(existsSync(join(out, 'index.js')), said);
     assert(existsSync(join(out, 'index_bg.wasm')), 'the wasm goes with it');
     assert.deepEqual(readFileSync(join(out, 'index_bg.wasm')), readFileSync(inRoot('build', 'worker', 'index_bg.wasm')));

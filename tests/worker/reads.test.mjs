@@ -106,6 +106,7 @@ test('parameters are checked before use', async () => {
     ['/v1/app/ltx?after=5', 'invalid_txid'],
     ['/v1/app/ltx?after=000000000000000G', 'invalid_txid'],
     ['/v1/app/ltx?limit=0', 'invalid_number'],
+    ['/v1/app/ltx?cursor=0000', 'invalid_cursor'],
     ['/v1/app/ltx?limit=1001', 'invalid_number'],
     ['/v1/app/ltx?limit=-1', 'invalid_number'],
     ['/v1/app/plan?txid=1', 'invalid_txid'],

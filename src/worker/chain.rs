@@ -1,0 +1,135 @@
+//! Which objects of a bucket are one history, and where it ends. Pure.
+//!
+//! Segments are steps between states. Where they carry database sums (WFC1), a step goes on only from the state
+//! that it names; those of Litestream name none, and are taken by their transactions alone.
+
+use std::collections::BTreeMap;
+
+use super::failure::Failure;
+use crate::ltx::{DbSum, Sums, Txid};
+use crate::replica::{Level, SegmentId};
+
+/// A segment as a step from one state to another.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    pub(super) id: SegmentId,
+    pub(super) sums: Option<Sums>,
+}
+
+/// One history.
+#[derive(Debug)]
+pub(super) struct Chain {
+    /// A segment that ends at its newest state, one that tells the sum if there is one. `None` if it is empty.
+    pub(super) tip: Option<SegmentId>,
+    /// For each step, whether it belongs to it.
+    pub(super) belongs: Vec<bool>,
+}
+
+/// Follows the steps from the empty database. Refuses to choose: two ways on, or segments that nothing leads to, are
+/// for a person to decide about.
+pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
+    let mut order: Vec<usize> = (0..steps.len()).collect();
+    order.sort_by_key(|&at| {
+        steps
+            .get(at)
+            .map(|step| (step.id.min, step.id.level, step.id.max))
+    });
+    let in_order = || order.iter().filter_map(|&at| Some((at, *steps.get(at)?)));
+
+    let mut states = States::default();
+    states.add(Txid::ZERO, Some(DbSum::EMPTY), None)?;
+    let mut belongs = vec![false; steps.len()];
+    let mut mark = |at: usize| belongs.get_mut(at).map(|flag| *flag = true);
+    let mut last_raw: Option<SegmentId> = None;
+    for (at, Step { id, sums }) in in_order() {
+        if !states.has(before(id), sums.map(|sums| sums.before)) {
+            continue;
+        }
+        mark(at);
+        if id.level == Level::RAW {
+            if let Some(last) = last_raw.filter(|last| id.min <= last.max) {
+                return Err(forked(last, id));
+            }
+            last_raw = Some(id);
+        }
+        states.add(id.max, sums.map(|sums| sums.after), Some(id))?;
+    }
+    let tip = states.newest();
+    // What is shipped next goes on from the last raw segment: a state beyond it is of another history.
+    if let (Some(raw), Some(tip)) = (last_raw, tip)
+        && raw.max < tip.max
+    {
+        return Err(forked(raw, tip));
+    }
+    // What is left of the time before the oldest snapshot leads to states that are known.
+    for (at, Step { id, sums }) in in_order().collect::<Vec<_>>().into_iter().rev() {
+        if states.has(id.max, sums.map(|sums| sums.after)) {
+            mark(at);
+            states.add(before(id), sums.map(|sums| sums.before), None)?;
+        } else if id.level == Level::RAW {
+            return Err(unlinked(id));
+        }
+    }
+    Ok(Chain { tip, belongs })
+}
+
+/// The states that are known, by transaction.
+#[derive(Debug, Default)]
+struct States(BTreeMap<Txid, State>);
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    sum: Option<DbSum>,
+    /// What leads there.
+    by: Option<SegmentId>,
+}
+
+impl States {
+    /// Whether there is such a state; an unknown sum is like any.
+    fn has(&self, txid: Txid, sum: Option<DbSum>) -> bool {
+        self.0
+            .get(&txid)
+            .is_some_and(|state| state.sum.is_none() || sum.is_none() || state.sum == sum)
+    }
+
+    fn add(&mut self, txid: Txid, sum: Option<DbSum>, by: Option<SegmentId>) -> Result<(), Failure> {
+        let state = self.0.entry(txid).or_insert(State { sum, by });
+        match (state.sum, sum) {
+            (Some(known), Some(sum)) if known != sum => match (state.by, by) {
+                (Some(one), Some(other)) => return Err(forked(one, other)),
+                _ => return Ok(()),
+            },
+            (None, Some(_)) => *state = State { sum, by },
+            _ => state.by = state.by.or(by),
+        }
+        Ok(())
+    }
+
+    fn newest(&self) -> Option<SegmentId> {
+        self.0.last_key_value().and_then(|(_, state)| state.by)
+    }
+}
+
+fn before(id: SegmentId) -> Txid {
+    Txid(id.min.0.saturating_sub(1))
+}
+
+fn forked(one: SegmentId, other: SegmentId) -> Failure {
+    Failure::passing(
+        "replica_forked",
+        format!(
+            "The replica has two histories: segments {one} and {other} cannot both be right. Delete the one that \
+             is wrong from the bucket, and what follows it."
+        ),
+    )
+}
+
+fn unlinked(id: SegmentId) -> Failure {
+    Failure::passing(
+        "replica_broken",
+        format!(
+            "The replica has a gap: nothing leads to segment {id}. Bring back what is missing before it, or delete \
+             it from the bucket, and what follows it."
+        ),
+    )
+}

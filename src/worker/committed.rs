@@ -1,0 +1,46 @@
+//! Whether a segment may be served: only what is committed is.
+//!
+//! What was committed once stays so, and an isolate remembers it: a restore asks the Durable Object once a segment,
+//! not once a range.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+
+use worker::{Method, Request, Stub};
+
+use super::failure::Failure;
+use super::route::Db;
+use crate::replica::SegmentId;
+
+/// Segments to remember; some 100 bytes each.
+const MAX_KNOWN: usize = 10_000;
+
+thread_local! {
+    static KNOWN: RefCell<HashSet<(Db, SegmentId)>> = RefCell::default();
+}
+
+/// Asks the database, unless it is known.
+pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentId) -> Result<bool, Failure> {
+    let segment = (db.clone(), id);
+    if KNOWN.with_borrow(|known| known.contains(&segment)) {
+        return Ok(true);
+    }
+    let question = Request::new(&request.inner().url(), Method::Head)?;
+    let answer = database.fetch_with_request(question).await?;
+    match answer.status_code() {
+        200 => {
+            KNOWN.with_borrow_mut(|known| {
+                if known.len() >= MAX_KNOWN {
+                    known.clear();
+                }
+                known.insert(segment);
+            });
+            Ok(true)
+        }
+        404 => Ok(false),
+        _ => Err(Failure::passing(
+            "database_unavailable",
+            "The database does not answer at this moment; try again.",
+        )),
+    }
+}

@@ -1,0 +1,108 @@
+//! A proven segment's way into the replica, under its lock: the intent is recorded, then the object is created,
+//! then it is committed. Cut off anywhere in between, the next who enters settles it.
+
+use super::failure::Failure;
+use super::head::Head;
+use super::intake::Proven;
+use super::ledger::{Intent, State};
+use super::lock::Guard;
+use super::replica::Replica;
+use crate::replica::{Position, SegmentId};
+use crate::store;
+
+/// The right to create this one object now.
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    replica: &'a Replica<'a>,
+    guard: Guard<'a>,
+    head: Head,
+    intent: Intent,
+}
+
+impl<'a> Entry<'a> {
+    /// Waits for its turn, and makes sure that the segment goes on from where the replica then stands.
+    pub(super) async fn begin(
+        replica: &'a Replica<'a>,
+        id: SegmentId,
+        size: u64,
+        proven: &Proven,
+    ) -> Result<Self, Failure> {
+        let guard = replica.lock.enter().await?;
+        let head = replica.settled(&guard).await?;
+        if replica.ledger.holds(id)? {
+            return Err(Failure::position_mismatch(
+                head.position,
+                format_args!("it holds a segment {id}"),
+            ));
+        }
+        head.admits(id, &proven.header)?;
+        head.admits_content(proven)?;
+        let intent = Intent::new(id, size, &proven.header, proven.checksum);
+        replica.ledger.set(&State::known(head, Some(intent.clone())))?;
+        // R2 must not be ahead of it.
+        replica.ledger.sync().await?;
+        fault_point!("intent_recorded");
+        Ok(Self {
+            replica,
+            guard,
+            head,
+            intent,
+        })
+    }
+
+    /// After the attempt to create the object: whether it was created, or one of its name was there.
+    pub(super) async fn end(self, created: store::Result<bool>) -> Result<Position, Failure> {
+        fault_point!("object_created");
+        let Self {
+            replica,
+            guard,
+            head,
+            intent,
+        } = &self;
+        if let (Ok(true), Some(found)) = (&created, intent.found())
+            && let Some(header) = &found.header
+        {
+            guard.check()?;
+            let head = head.after(intent.id, intent.size, header);
+            replica.ledger.add(&found)?;
+            replica.ledger.set(&State::known(head, None))?;
+            fault_point!("committed");
+            return Ok(head.position);
+        }
+        let settled = replica.settle(guard, *head, intent).await?;
+        if replica.ledger.holds(intent.id)? {
+            // An earlier attempt created it, and did not live to say so.
+            return Ok(settled.position);
+        }
+        match created {
+            Ok(_) => Err(self.adopt(settled).await?),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Another segment of its name is there, left by an upload that was cut off: if it goes on from the head it is the
+    /// replica's, and the one that came now is not. Says why that is refused.
+    async fn adopt(&self, head: Head) -> Result<Failure, Failure> {
+        let id = self.intent.id;
+        let found = self.replica.store.found(id).await?;
+        let admitted = found
+            .header
+            .as_ref()
+            .filter(|header| head.admits(id, header).is_ok());
+        let Some(header) = admitted else {
+            let message = format!(
+                "An object {id} is in the bucket that does not follow the replica, which stands at {}; delete it there.",
+                head.position
+            );
+            return Ok(Failure::new(409, "segment_in_the_way", message));
+        };
+        self.guard.check()?;
+        let head = head.after(id, found.info.size, header);
+        self.replica.ledger.add(&found)?;
+        self.replica.ledger.set(&State::known(head, None))?;
+        Ok(Failure::position_mismatch(
+            head.position,
+            format_args!("it holds another segment {id}"),
+        ))
+    }
+}

@@ -1,0 +1,357 @@
+//! What a Durable Object remembers of its database, in its own SQLite: where it stands, its segments, and the one
+//! upload that is under way.
+//!
+//! Statements with no await between them are written together or not at all.
+
+use serde::{Deserialize, Serialize};
+use worker::{SqlStorage, SqlStorageValue, Storage};
+
+use super::chain::Step;
+use super::failure::Failure;
+use super::head::Head;
+use super::r2::Found;
+use crate::ltx::{DbSum, FileChecksum, Header, PageSize, Sums, Txid};
+use crate::replica::{Level, SegmentId, SegmentInfo};
+
+const SCHEMA: &str = "
+CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS segments (
+  level INTEGER NOT NULL, min_txid TEXT NOT NULL, max_txid TEXT NOT NULL, size INTEGER NOT NULL, timestamp INTEGER,
+  sum_before TEXT, sum_after TEXT, page_size INTEGER, commit_pages INTEGER,
+  PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID";
+
+/// As JSON, which is how they come out of SQLite: one value a query.
+const INFO: &str =
+    "'level', level, 'min_txid', min_txid, 'max_txid', max_txid, 'size', size, 'timestamp', timestamp";
+/// How many come out at once.
+const PIECE: u32 = 1000;
+/// The most that an answer is computed from: 5 MB of memory.
+const MAX_SEGMENTS: usize = 100_000;
+
+/// The memory of one database.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    sql: SqlStorage,
+    storage: Storage,
+}
+
+/// What is known of a database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum State {
+    /// The bucket is being read, from its start or from behind this key on.
+    Rebuilding(Option<String>),
+    /// This is known, and the segment that ends there, and what may have been created since.
+    Known(Head, Option<SegmentId>, Option<Intent>),
+}
+
+/// A segment that is about to be created.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Intent {
+    pub(super) id: SegmentId,
+    pub(super) size: u64,
+    checksum: String,
+    header: String,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    #[serde(flatten)]
+    id: SegmentId,
+    before: Option<DbSum>,
+    after: Option<DbSum>,
+}
+
+#[derive(Deserialize)]
+struct TipRow {
+    #[serde(flatten)]
+    info: SegmentInfo,
+    sum: Option<DbSum>,
+    page_size: Option<PageSize>,
+    commit: Option<u32>,
+}
+
+impl Ledger {
+    pub(super) fn new(storage: Storage) -> Self {
+        let sql = storage.sql();
+        Self { sql, storage }
+    }
+
+    /// What was known when this was last written.
+    pub(super) fn open(&self) -> Result<State, Failure> {
+        self.sql.exec(SCHEMA, None)?;
+        let state = self.text("SELECT state FROM state", [])?;
+        Ok(state
+            .and_then(|state| serde_json::from_str(&state).ok())
+            .map_or(State::Rebuilding(None), State::with_tip))
+    }
+
+    pub(super) fn set(&self, state: &State) -> Result<(), Failure> {
+        let text = serde_json::to_string(state).map_err(|error| fault(&error))?;
+        self.run("INSERT OR REPLACE INTO state VALUES (1, ?)", [text.into()])
+    }
+
+    /// Returns when all that was written stays.
+    pub(super) async fn sync(&self) -> Result<(), Failure> {
+        Ok(self.storage.sync().await?)
+    }
+
+    /// Forgets all segments.
+    pub(super) fn clear(&self) -> Result<(), Failure> {
+        self.run("DELETE FROM segments", [])
+    }
+
+    /// Adds a segment; one that was added before stays as it is.
+    pub(super) fn add(&self, found: &Found) -> Result<(), Failure> {
+        let sums = found.header.as_ref().and_then(|header| header.sums);
+        let sum = |of: fn(&Sums) -> DbSum| sums.as_ref().map(|sums| of(sums).to_string());
+        self.run(
+            "INSERT OR IGNORE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                i64::from(u8::from(found.info.id.level)).into(),
+                found.info.id.min.to_string().into(),
+                found.info.id.max.to_string().into(),
+                integer(found.info.size),
+                found.info.timestamp.map(|time| time.0).into(),
+                sum(|sums| sums.before).into(),
+                sum(|sums| sums.after).into(),
+                found
+                    .header
+                    .as_ref()
+                    .map(|header| i64::from(header.page_size.get()))
+                    .into(),
+                found
+                    .header
+                    .as_ref()
+                    .map(|header| i64::from(header.commit))
+                    .into(),
+            ],
+        )
+    }
+
+    /// Takes one out.
+    pub(super) fn remove(&self, id: SegmentId) -> Result<(), Failure> {
+        self.run(
+            "DELETE FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?",
+            key(id),
+        )
+    }
+
+    pub(super) fn holds(&self, id: SegmentId) -> Result<bool, Failure> {
+        let sql = "SELECT 'yes' FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        Ok(self.text(sql, key(id))?.is_some())
+    }
+
+    /// The segments of a level or of all that reach beyond `after`, those after `cursor`, at most so many: ascending by
+    /// level, then by first transaction.
+    pub(super) fn page(
+        &self,
+        level: Option<Level>,
+        after: Txid,
+        cursor: Option<SegmentId>,
+        limit: u32,
+    ) -> Result<Vec<SegmentInfo>, Failure> {
+        let mut found: Vec<SegmentInfo> = Vec::new();
+        for level in Level::all().filter(|&one| level.is_none_or(|level| level == one)) {
+            let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
+            let start = match cursor {
+                Some(cursor) if cursor.level > level => continue,
+                Some(cursor) if cursor.level == level => (cursor.min.to_string(), cursor.max.to_string()),
+                _ => (self.floor(level, after)?, String::new()),
+            };
+            if missing > 0 {
+                found.append(&mut self.piece(level, after, start, missing)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// All of them that reach beyond `after`.
+    pub(super) fn all(&self, after: Txid) -> Result<Vec<SegmentInfo>, Failure> {
+        let mut all = self.page(None, after, None, PIECE)?;
+        let mut last = 0;
+        while all.len().saturating_sub(last) >= PIECE as usize && all.len() <= MAX_SEGMENTS {
+            last = all.len();
+            let cursor = all.last().map(|info| info.id);
+            all.append(&mut self.page(None, after, cursor, PIECE)?);
+        }
+        if all.len() > MAX_SEGMENTS {
+            let message = format!("The replica has more than {MAX_SEGMENTS} segments: it needs compaction.");
+            return Err(Failure::passing("replica_large", message));
+        }
+        Ok(all)
+    }
+
+    /// All of them, as steps.
+    pub(super) fn steps(&self) -> Result<Vec<Step>, Failure> {
+        let mut steps: Vec<Step> = Vec::new();
+        loop {
+            let last = steps.last().map(|step| step.id);
+            let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
+            let rows = self.text(
+                "SELECT json_group_array(json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid, 'before', \
+                 sum_before, 'after', sum_after)) FROM (SELECT * FROM segments WHERE (level, min_txid, max_txid) > (?, ?, ?) ORDER BY level, min_txid, max_txid LIMIT ?)",
+                [level, min, max, i64::from(PIECE).into()],
+            )?;
+            let rows: Vec<Row> = parse(rows)?;
+            let is_last = rows.len() < PIECE as usize;
+            steps.extend(rows.into_iter().map(|Row { id, before, after }| Step {
+                id,
+                sums: before.zip(after).map(|(before, after)| Sums { before, after }),
+            }));
+            if is_last {
+                return Ok(steps);
+            }
+        }
+    }
+
+    /// The head at the end of this segment; `None` if it is not there, or not known well enough.
+    pub(super) fn head_at(&self, tip: SegmentId) -> Result<Option<Head>, Failure> {
+        let row = self.text(
+            &format!(
+                "SELECT json_object({INFO}, 'sum', sum_after, 'page_size', page_size, 'commit', commit_pages) \
+                 FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?"
+            ),
+            key(tip),
+        )?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let row: TipRow = serde_json::from_str(&row).map_err(|error| fault(&error))?;
+        Ok(row.page_size.zip(row.commit).map(|(page_size, commit)| Head {
+            position: crate::replica::Position {
+                txid: row.info.id.max,
+                sum: row.sum,
+            },
+            page_size: Some(page_size),
+            commit,
+            timestamp: row.info.timestamp,
+            tip: Some(tip),
+            ..Head::EMPTY
+        }))
+    }
+
+    /// How many there are, and their bytes.
+    pub(super) fn totals(&self) -> Result<(u64, u64), Failure> {
+        let totals = self.text("SELECT json_array(count(*), total(size)) FROM segments", [])?;
+        let (segments, bytes): (u64, f64) =
+            serde_json::from_str(&totals.unwrap_or_default()).map_err(|error| fault(&error))?;
+        Ok((segments, bytes as u64))
+    }
+
+    /// Where the segments of a level that reach beyond `after` start. Raw segments do not overlap: those before the last
+    /// that starts by then need not be looked at.
+    fn floor(&self, level: Level, after: Txid) -> Result<String, Failure> {
+        if level != Level::RAW {
+            return Ok(String::new());
+        }
+        let sql = "SELECT max(min_txid) FROM segments WHERE level = 0 AND min_txid <= ?";
+        Ok(self.text(sql, [after.to_string().into()])?.unwrap_or_default())
+    }
+
+    fn piece(
+        &self,
+        level: Level,
+        after: Txid,
+        (min, max): (String, String),
+        limit: u32,
+    ) -> Result<Vec<SegmentInfo>, Failure> {
+        let rows = self.text(
+            &format!(
+                "SELECT json_group_array(json_object({INFO})) FROM (SELECT * FROM segments WHERE level = ? AND \
+                 (min_txid, max_txid) > (?, ?) AND max_txid > ? ORDER BY min_txid, max_txid LIMIT ?)"
+            ),
+            [
+                i64::from(u8::from(level)).into(),
+                min.into(),
+                max.into(),
+                after.to_string().into(),
+                i64::from(limit).into(),
+            ],
+        )?;
+        parse(rows)
+    }
+
+    fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
+        self.sql.exec(sql, Vec::from(values))?;
+        Ok(())
+    }
+
+    /// The first value of the first row, if it is a text.
+    fn text<const N: usize>(
+        &self,
+        sql: &str,
+        values: [SqlStorageValue; N],
+    ) -> Result<Option<String>, Failure> {
+        let row = self.sql.exec(sql, Vec::from(values))?.raw().next().transpose()?;
+        Ok(match row.map(Vec::into_iter).and_then(|mut row| row.next()) {
+            Some(SqlStorageValue::String(text)) => Some(text),
+            _ => None,
+        })
+    }
+}
+
+impl State {
+    pub(super) fn known(head: Head, intent: Option<Intent>) -> Self {
+        Self::Known(head, head.tip, intent)
+    }
+
+    /// A head leaves its tip out where it is told to clients.
+    fn with_tip(self) -> Self {
+        match self {
+            Self::Known(head, tip, intent) => Self::Known(Head { tip, ..head }, tip, intent),
+            other => other,
+        }
+    }
+}
+
+impl Intent {
+    pub(super) fn new(id: SegmentId, size: u64, header: &Header, checksum: FileChecksum) -> Self {
+        Self {
+            id,
+            size,
+            checksum: format!("{:016x}", checksum.0),
+            header: super::r2::hex(&header.encode()),
+        }
+    }
+
+    pub(super) fn checksum(&self) -> Option<FileChecksum> {
+        u64::from_str_radix(&self.checksum, 16).ok().map(FileChecksum)
+    }
+
+    /// What it creates.
+    pub(super) fn found(&self) -> Option<Found> {
+        let header = Header::parse(&super::r2::unhex(&self.header)?).ok()?;
+        let info = SegmentInfo {
+            id: self.id,
+            size: self.size,
+            timestamp: Some(header.timestamp),
+        };
+        Some(Found {
+            info,
+            header: Some(header),
+        })
+    }
+}
+
+fn key(id: SegmentId) -> [SqlStorageValue; 3] {
+    [
+        i64::from(u8::from(id.level)).into(),
+        id.min.to_string().into(),
+        id.max.to_string().into(),
+    ]
+}
+
+fn integer(number: u64) -> SqlStorageValue {
+    i64::try_from(number).unwrap_or(i64::MAX).into()
+}
+
+fn parse<T: serde::de::DeserializeOwned>(rows: Option<String>) -> Result<Vec<T>, Failure> {
+    serde_json::from_str(&rows.unwrap_or_else(|| "[]".to_owned())).map_err(|error| fault(&error))
+}
+
+fn fault(error: &serde_json::Error) -> Failure {
+    Failure::passing(
+        "storage_unavailable",
+        format!("The object's storage is not readable: {error}."),
+    )
+}

@@ -1,0 +1,85 @@
+//! From the bucket to a ledger: R2 is the truth.
+//!
+//! A large replica takes several requests; each goes on where the last one ended.
+
+use futures_util::{StreamExt, stream};
+
+use super::chain;
+use super::failure::Failure;
+use super::head::Head;
+use super::ledger::{Ledger, State};
+use super::r2::{Found, MAX_PAGE, R2Store};
+
+/// Requests to R2 that one of ours may make.
+const MAX_REQUESTS: usize = 800;
+/// As many as the runtime makes at once.
+const PARALLEL: usize = 6;
+
+/// Reads the bucket on from `start`. What it holds is served only when all of it is known.
+pub(super) async fn run(
+    ledger: &Ledger,
+    store: &R2Store,
+    mut start: Option<String>,
+) -> Result<Head, Failure> {
+    if start.is_none() {
+        ledger.clear()?;
+    }
+    let mut requests = 0usize;
+    loop {
+        let page = store.page(start.as_deref(), MAX_PAGE).await?;
+        let untold = page.segments.iter().filter(|found| !found.is_told()).count();
+        requests = requests.saturating_add(untold).saturating_add(1);
+        let mut reads = stream::iter(page.segments)
+            .map(async |found| read_header(store, found).await)
+            .buffer_unordered(PARALLEL);
+        let mut all = Vec::new();
+        while let Some(found) = reads.next().await {
+            all.push(found?);
+        }
+        for found in &all {
+            ledger.add(found)?;
+        }
+        start = page.next;
+        ledger.set(&State::Rebuilding(start.clone()))?;
+        fault_point!("bucket_listed");
+        if start.is_none() {
+            return finish(ledger, store).await;
+        }
+        if requests > MAX_REQUESTS {
+            let message =
+                "The replica has so many segments that reading them takes several requests; try again.";
+            return Err(Failure::passing("replica_large", message));
+        }
+    }
+}
+
+/// Keeps what is one history, and finds where it ends.
+async fn finish(ledger: &Ledger, store: &R2Store) -> Result<Head, Failure> {
+    let steps = ledger.steps()?;
+    let chain = chain::follow(&steps)?;
+    let mut head = match chain.tip {
+        None => Head::EMPTY,
+        Some(tip) => match ledger.head_at(tip)? {
+            Some(head) => head,
+            None => Head::at(tip, &store.header(tip).await?),
+        },
+    };
+    for (step, belongs) in steps.iter().zip(chain.belongs) {
+        if !belongs {
+            ledger.remove(step.id)?;
+        }
+    }
+    (head.segments, head.bytes) = ledger.totals()?;
+    ledger.set(&State::known(head, None))?;
+    Ok(head)
+}
+
+/// What the metadata do not tell, the object does: it may have been copied here from another bucket.
+async fn read_header(store: &R2Store, mut found: Found) -> Result<Found, Failure> {
+    if !found.is_told() {
+        let header = store.header(found.info.id).await?;
+        found.info.timestamp = found.info.timestamp.or(Some(header.timestamp));
+        found.header = Some(header);
+    }
+    Ok(found)
+}

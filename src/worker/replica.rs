@@ -1,0 +1,83 @@
+//! One database as a request works with it: its objects in R2, and what is remembered of them.
+
+use super::failure::Failure;
+use super::head::Head;
+use super::ledger::{Intent, Ledger, State};
+use super::lock::{Guard, Lock};
+use super::r2::R2Store;
+use super::rebuild;
+
+/// A database, within its Durable Object.
+#[derive(Debug)]
+pub(super) struct Replica<'a> {
+    pub(super) store: R2Store,
+    pub(super) ledger: &'a Ledger,
+    pub(super) lock: &'a Lock,
+}
+
+impl Replica<'_> {
+    /// Where it stands. Whatever an earlier life of the object left open is settled first.
+    pub(super) async fn head(&self) -> Result<Head, Failure> {
+        match self.ledger.open()? {
+            // An empty replica may have been filled by others since.
+            State::Known(head, _, None) if head.tip.is_some() => Ok(head),
+            _ => self.settled(&self.lock.enter().await?).await,
+        }
+    }
+
+    /// The same, for who holds the lock: nothing is under way then.
+    pub(super) async fn settled(&self, guard: &Guard<'_>) -> Result<Head, Failure> {
+        match self.ledger.open()? {
+            State::Known(head, _, None) if head.tip.is_some() => Ok(head),
+            State::Known(head, _, Some(intent)) => self.settle(guard, head, &intent).await,
+            State::Known(_, _, None) => rebuild::run(self.ledger, &self.store, None).await,
+            State::Rebuilding(start) => rebuild::run(self.ledger, &self.store, start).await,
+        }
+    }
+
+    /// Looks whether what was to be created is there, and commits it or forgets it.
+    pub(super) async fn settle(
+        &self,
+        guard: &Guard<'_>,
+        head: Head,
+        intent: &Intent,
+    ) -> Result<Head, Failure> {
+        fault_point!("settling");
+        let created = match intent.checksum() {
+            Some(checksum) => self.store.has(intent.id, intent.size, checksum).await?,
+            None => false,
+        };
+        guard.check()?;
+        let found = intent.found().filter(|_| created);
+        let head = match found.as_ref().and_then(|found| found.header.as_ref()) {
+            Some(header) => head.after(intent.id, intent.size, header),
+            None => head,
+        };
+        if let Some(found) = &found {
+            self.ledger.add(found)?;
+        }
+        self.ledger.set(&State::known(head, None))?;
+        Ok(head)
+    }
+
+    /// Whether the object that remembers it has looked at the bucket since it woke, or looks now: what ends at the head
+    /// must be there, or the bucket was changed behind our back.
+    pub(super) async fn check_tip(&self) -> Result<(), Failure> {
+        if let State::Known(Head { tip: Some(tip), .. }, _, None) = self.ledger.open()?
+            && self.store.head(tip).await?.is_none()
+        {
+            let guard = self.lock.enter().await?;
+            self.ledger.set(&State::Rebuilding(None))?;
+            self.settled(&guard).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the bucket again, from its start.
+    pub(super) async fn rebuild(&self) -> Result<Head, Failure> {
+        let guard = self.lock.enter().await?;
+        self.ledger.open()?;
+        self.ledger.set(&State::Rebuilding(None))?;
+        self.settled(&guard).await
+    }
+}
