@@ -128,10 +128,9 @@ fn a_lost_local_state_is_rebuilt_from_the_replica() {
 fn a_damaged_page_sum_table_is_noticed_and_rebuilt() {
     let scene = Scene::new();
     scene.ship();
-    let table = scene
-        .database
-        .with_file_name(".app.db-walferry")
-        .join("page-sums");
+    let state = fs::read_dir(scene.database.with_file_name(".app.db-walferry")).unwrap();
+    let mut tables = state.map(|entry| entry.unwrap().path().join("page-sums"));
+    let table = tables.find(|path| path.exists()).unwrap();
     let mut bytes = fs::read(&table).unwrap();
     bytes[80] ^= 1;
     fs::write(&table, bytes).unwrap();
@@ -204,6 +203,7 @@ fn a_replica_that_someone_else_moved_stops_us_with_a_conflict() {
     theirs.commit("theirs");
     theirs.ship();
     let second = &theirs.segments()[1];
+    fs::create_dir_all(ours.replica.join("ltx/0")).unwrap();
     fs::copy(
         second,
         ours.replica.join("ltx/0").join(second.file_name().unwrap()),
@@ -363,13 +363,17 @@ print(d.execute('pragma wal_checkpoint(%s)' % sys.argv[2]).fetchone()[0])";
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
+/// The first whole database, then what came after.
 fn segments(replica: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(replica.join("ltx/0")) else {
-        return Vec::new();
-    };
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let mut paths = Vec::new();
+    for level in ["ltx/9", "ltx/0"] {
+        let Ok(entries) = fs::read_dir(replica.join(level)) else {
+            continue;
+        };
+        paths.extend(entries.map(|entry| entry.unwrap().path()));
+    }
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "ltx"));
-    paths.sort();
+    paths.sort_by_key(|path| path.file_name().unwrap().to_owned());
     paths
 }
 

@@ -194,7 +194,7 @@ d.execute('pragma journal_mode = wal')";
     );
     let destination = Destination::Folder(folder.path().join("replica"));
     let ferry = replicate(&database, &destination, &[]);
-    let replica = folder.path().join("replica/ltx/0");
+    let replica = folder.path().join("replica/ltx/9");
     wait_until("the first copy", Duration::from_secs(120), || {
         std::fs::read_dir(&replica).is_ok_and(|entries| entries.count() > 0)
     });

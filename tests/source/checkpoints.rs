@@ -17,7 +17,7 @@ fn an_idle_moment_restarts_the_wal() {
             application.sql("insert into t(b) values(randomblob(3000))");
         }
         follower.sync();
-        let done = follower.source.checkpoint_passive(follower.held()).unwrap();
+        let done = follower.checkpoint_passive(follower.held()).unwrap();
         assert_eq!(
             (done.busy, done.pinned, done.locked),
             (false, Pinned::File, Duration::ZERO)
@@ -38,7 +38,7 @@ fn without_everything_held_frames_are_copied_and_stay() {
         application.sql("insert into t(b) values(randomblob(3000))");
     }
     let nothing = Held::default();
-    let done = follower.source.checkpoint_passive(nothing).unwrap();
+    let done = follower.checkpoint_passive(nothing).unwrap();
     assert_eq!((done.backfilled, done.pinned), (done.frames, Pinned::Stayed));
     application.sql("insert into t(b) values(1)");
     follower.assert_complete();
@@ -55,7 +55,7 @@ fn another_reader_makes_it_partial() {
     reader.sql("select count(*) from t");
     application.sql("insert into t(b) values(randomblob(9000))");
     follower.sync();
-    let done = follower.source.checkpoint_passive(follower.held()).unwrap();
+    let done = follower.checkpoint_passive(follower.held()).unwrap();
     assert!(
         !done.busy && done.backfilled < done.frames && done.pinned != Pinned::File,
         "{done:?}"
@@ -72,7 +72,7 @@ fn another_reader_makes_it_partial() {
     assert_eq!(reader.sql("select count(*) from t"), [["1"]]);
     reader.sql("commit");
     follower.assert_complete();
-    let done = follower.source.checkpoint_passive(follower.held()).unwrap();
+    let done = follower.checkpoint_passive(follower.held()).unwrap();
     assert_eq!(done.pinned, Pinned::File);
     follower.assert_is_file(&place);
 }
@@ -180,7 +180,7 @@ fn a_writer_never_meets_our_pins_and_passive_checkpoints() {
     let mut rounds = 0;
     while writer.is_running() {
         follower.sync();
-        follower.source.checkpoint_passive(follower.held()).unwrap();
+        follower.checkpoint_passive(follower.held()).unwrap();
         follower.source.advance(follower.held()).unwrap();
         rounds += 1;
     }
@@ -191,7 +191,7 @@ fn a_writer_never_meets_our_pins_and_passive_checkpoints() {
     );
     assert!(writes > 20 && rounds > 20);
     follower.assert_complete();
-    follower.source.checkpoint_passive(follower.held()).unwrap();
+    follower.checkpoint_passive(follower.held()).unwrap();
     follower.assert_is_file(&place);
 }
 
@@ -236,7 +236,7 @@ fn the_wal_stays_short_under_load() {
         follower.assert_complete();
         application.sql("pragma busy_timeout = 1000");
         follower.source.advance(follower.held()).unwrap();
-        follower.source.checkpoint_passive(follower.held()).unwrap();
+        follower.checkpoint_passive(follower.held()).unwrap();
         follower.assert_is_file(&place);
     }
 }

@@ -124,7 +124,7 @@ fn stale_frames_do_not_count() {
         application.sql("insert into t(b) values(randomblob(3000))");
     }
     follower.sync();
-    follower.source.checkpoint_passive(follower.held()).unwrap();
+    follower.checkpoint_passive(follower.held()).unwrap();
     application.sql("insert into t(b) values('new')");
     let now = follower.source.committed().unwrap();
     assert!(now.mx_frame < 10, "the WAL was not restarted: {now:?}");

@@ -72,6 +72,10 @@ impl Follower {
         }
     }
 
+    pub(crate) fn checkpoint_passive(&mut self, held: Held) -> Result<Checkpointed, Error> {
+        self.source.checkpoint_passive(held, |_, _| Ok(()))
+    }
+
     /// Takes the rest under the write lock.
     pub(crate) fn checkpoint_locked(&mut self, patience: Duration) -> Result<Checkpointed, Error> {
         let Self { source, image } = self;

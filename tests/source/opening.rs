@@ -108,7 +108,7 @@ fn nothing_is_left_behind() {
     let mut follower = Follower::start(&place.database());
     for _ in 0..3 {
         follower.source.advance(follower.held()).unwrap();
-        follower.source.checkpoint_passive(follower.held()).unwrap();
+        follower.checkpoint_passive(follower.held()).unwrap();
         follower
             .source
             .checkpoint_locked::<Error>(std::time::Duration::ZERO, |_, _| Ok(()))

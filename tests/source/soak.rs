@@ -63,8 +63,8 @@ fn soak(page_size: &str, auto_vacuum: &str, seed: u64) {
             }
             4..=9 => drop(follower.source.advance(follower.held()).unwrap()),
             10..=12 => drop(follower.source.advance(Held::default()).unwrap()),
-            13..=14 => drop(follower.source.checkpoint_passive(follower.held()).unwrap()),
-            15 => drop(follower.source.checkpoint_passive(Held::default()).unwrap()),
+            13..=14 => drop(follower.checkpoint_passive(follower.held()).unwrap()),
+            15 => drop(follower.checkpoint_passive(Held::default()).unwrap()),
             16 if follower.source.committed().unwrap().mx_frame > 200 => {
                 match follower.checkpoint_locked(Duration::from_secs(2)) {
                     Ok(_) | Err(Error::Busy { .. }) => {}
@@ -96,7 +96,7 @@ fn soak(page_size: &str, auto_vacuum: &str, seed: u64) {
     );
     assert!(follower.image.restarts > 0 && pages > 0);
     follower.source.advance(follower.held()).unwrap();
-    follower.source.checkpoint_passive(follower.held()).unwrap();
+    follower.checkpoint_passive(follower.held()).unwrap();
     follower.assert_is_file(&place);
     let mut application = Application::open(&database);
     assert_eq!(application.sql("pragma integrity_check"), [["ok"]]);

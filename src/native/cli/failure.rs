@@ -186,7 +186,9 @@ impl From<replicate::Error> for Failure {
                 sqlite::Class::Moved => Class::Unexpected,
             },
             Error::PageSize { .. } | Error::Replaced(_) => Class::Input,
-            Error::InUse(_) | Error::Moved { .. } => Class::Conflict,
+            Error::InUse(_) | Error::Moved { .. } | Error::Owned { .. } | Error::TakenOver { .. } => {
+                Class::Conflict
+            }
             Error::Unshipped(_) => Class::Unreachable,
             _ => Class::Unexpected,
         };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Error, Options};
 use crate::ltx::{self, Codec, Compressor, Decoder, Encoder, Event, FileChecksum};
-use crate::native::replicate::staged::{Stage, Staged};
+use crate::native::replicate::staged::{LARGE, Stage, Staged};
 use crate::replica::{BundleEnd, BundleWriter, Level, Member, SegmentId, SegmentInfo, bundle_end};
 use crate::store::Store;
 
@@ -30,12 +30,12 @@ pub(super) async fn recode(
         return Ok(Made { body, checksum: None });
     }
     if object.id.level > Level::SNAPSHOT {
-        let mut stage = Stage::new(options.folder.clone());
+        let mut stage = Stage::new(options.folder.clone(), LARGE);
         let mut pieces = Pieces::of(source, object.id, 0, object.size);
         while let Some(piece) = pieces.next().await? {
             stage.write_all(&piece)?;
         }
-        let body = stage.as_written()?;
+        let body = stage.finish(&[])?;
         return Ok(Made { body, checksum: None });
     }
     let pieces = Pieces::of(source, object.id, 0, object.size);
@@ -66,7 +66,7 @@ async fn bundle(source: &dyn Store, object: SegmentInfo, options: &Options) -> R
         segment: object.id,
         error,
     };
-    let mut stage = Stage::new(options.folder.clone());
+    let mut stage = Stage::new(options.folder.clone(), LARGE);
     let mut writer = BundleWriter::default();
     stage.write_all(BundleWriter::magic())?;
     for member in members(source, object).await? {
@@ -84,7 +84,7 @@ async fn bundle(source: &dyn Store, object: SegmentInfo, options: &Options) -> R
         }
     }
     stage.write_all(&writer.finish())?;
-    Ok(stage.as_written()?)
+    Ok(stage.finish(&[])?)
 }
 
 /// Whether a page stays packed as it is. What does not shrink is stored in a replica of deflate.
@@ -113,7 +113,7 @@ async fn segment(
                     }
                     sums = header.sums;
                     let compressor = Compressor::new(options.codec.unwrap_or_default());
-                    let stage = Stage::new(options.folder.clone());
+                    let stage = Stage::new(options.folder.clone(), LARGE);
                     encoder = Some(Encoder::new(stage, header.clone(), compressor).map_err(damaged)?);
                 }
                 (Event::Page(page), Some(encoder)) if stays(page.codec, options.codec) => encoder

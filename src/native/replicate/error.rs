@@ -45,6 +45,27 @@ pub enum Error {
         /// What it said.
         store: store::Error,
     },
+    /// The replica is another database's.
+    #[error(
+        "the replica {replica} belongs to the database {owner}: two databases must not share a replica, so give this \
+         one its own; or, if it is to go on with that history, take the replica over with --takeover"
+    )]
+    Owned {
+        /// The replica.
+        replica: String,
+        /// The database: its path, its host, and since when.
+        owner: String,
+    },
+    /// Another database has taken the replica over.
+    #[error(
+        "the replica {replica} was taken over by the database {owner}, so nothing more is shipped to it from here"
+    )]
+    TakenOver {
+        /// The replica.
+        replica: String,
+        /// The database: its path, its host, and since when.
+        owner: String,
+    },
     /// The database has other pages than its replica.
     #[error(
         "the database has pages of {database} bytes and the replica pages of {replica}: start a new replica for it, \
@@ -67,6 +88,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether it may go better when the same is tried again after a while.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => error.class() != sqlite::Class::Input,
+            Self::Store(error) => !matches!(error, store::Error::Protocol(_)),
+            Self::Replica(_)
+            | Self::Segment(_)
+            | Self::Io { .. }
+            | Self::Replaced(_)
+            | Self::Unshipped(_) => true,
+            Self::InUse(_)
+            | Self::Moved { .. }
+            | Self::Owned { .. }
+            | Self::TakenOver { .. }
+            | Self::PageSize { .. } => false,
+        }
+    }
+
+    /// Whether others are at the database just now.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Database(error) if error.class() == sqlite::Class::Busy)
+    }
+
     /// Whether the destination may answer later.
     pub(super) fn is_passing(&self) -> bool {
         match self {

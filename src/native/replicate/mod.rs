@@ -1,25 +1,35 @@
-//! Follows one live database and ships what it commits to one replica.
+//! Follows one live database and ships what it commits to its replicas.
 //!
 //! ```text
-//! -wal ──notification──▶ Engine ──cut──▶ Staged segment ──upload──▶ Store
-//!                          │  ▲                                       │
-//!              Source (pin, │  └───────────── confirmed ◀─────────────┘
-//!              checkpoints)─┘      page-sum table and marks move
+//! -wal ──notification──▶ Engine ──cut──▶ Shipper: queue of segments ──upload──▶ Store
+//!                          │  ▲            │  ▲                                   │
+//!              Source (pin, │  └── held ────┘  └──────────── confirmed ◀───────────┘
+//!              checkpoints)─┘                  page-sum table and marks move
 //! ```
 //!
-//! The WAL is the queue: frames stay in it, pinned, until the replica has confirmed them. One segment is on its
-//! way at a time; what is committed meanwhile goes into the next.
+//! The WAL is the queue: frames stay in it, pinned, until every replica has confirmed them. One segment a replica is on
+//! its way at a time; what is committed meanwhile goes into the next. When a replica is slow and the WAL must go on,
+//! what it lacks is cut into segments that wait here, and when they are too many, remembered as a set of pages.
 
+mod crc_list;
 mod cut;
 mod engine;
 mod error;
+mod frozen;
+mod owner;
+mod pace;
+mod page_set;
 mod page_sums;
+mod prior;
 mod reset;
 mod resume;
+mod saved_pages;
+mod shipper;
 pub(in crate::native) mod staged;
 mod state;
 mod stop;
 mod upload;
+mod wishes;
 
 pub use error::Error;
 pub use reset::{local_state, reset};
@@ -58,6 +68,8 @@ pub struct Options {
     pub queue_segments: usize,
     /// And so many bytes.
     pub queue_bytes: u64,
+    /// So many bytes of pages are read at a time before other databases have their turn.
+    pub slice_bytes: usize,
     /// Ship what is committed now, then end.
     pub once: bool,
     /// Go on where someone else has moved a replica, or owns it.
@@ -159,6 +171,7 @@ impl Options {
             wal_limit: 64 * 1024 * 1024,
             queue_segments: 32,
             queue_bytes: 256 * 1024 * 1024,
+            slice_bytes: 1024 * 1024,
             once: false,
             takeover: false,
             shutdown_timeout: Duration::from_secs(30),
@@ -176,10 +189,6 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let mut shutdown = std::pin::pin!(shutdown);
-    let _ = status;
-    let Some(replica) = replicas.into_iter().next() else {
-        return Ok(());
-    };
-    let mut engine = Engine::open(options, replica, environment)?;
+    let engine = Engine::open(options, replicas, status, environment)?;
     engine.run(&mut shutdown).await
 }

@@ -9,6 +9,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use crate::ltx::{DbSum, PageCrc, PageSize, Pgno};
 
@@ -32,15 +33,6 @@ impl PageSums {
             .truncate(false)
             .open(path)?;
         Ok(Self { file })
-    }
-
-    /// The CRC of a page; zero for one that was never set, which no check relies on.
-    pub(super) fn get(&self, pgno: Pgno) -> io::Result<PageCrc> {
-        let mut entry = [0; ENTRY];
-        match self.file.read_exact_at(&mut entry, offset(pgno)) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(PageCrc(0)),
-            result => result.map(|()| PageCrc(u64::from_le_bytes(entry))),
-        }
     }
 
     /// Takes new CRCs, ascending by page; neighbours are written together.
@@ -91,6 +83,46 @@ impl PageSums {
     }
 }
 
+/// Reads the table from its start to its end, a window at a time.
+#[derive(Debug)]
+pub(super) struct SumsCursor {
+    sums: Rc<PageSums>,
+    /// The first page of the window.
+    first: u32,
+    window: Vec<u8>,
+}
+
+impl SumsCursor {
+    /// How many entries there are in a window.
+    const WINDOW: usize = 512;
+
+    pub(super) fn new(sums: Rc<PageSums>) -> Self {
+        Self {
+            sums,
+            first: 0,
+            window: Vec::new(),
+        }
+    }
+
+    /// The CRC of a page that is not before the last; zero for one that was never set, which no check relies on.
+    pub(super) fn get(&mut self, pgno: Pgno) -> io::Result<PageCrc> {
+        if let Some(crc) = self.within(pgno) {
+            return Ok(crc);
+        }
+        self.window.resize(Self::WINDOW * ENTRY, 0);
+        let len = self.sums.file.read_at(&mut self.window, offset(pgno))? / ENTRY * ENTRY;
+        self.window.truncate(len);
+        self.first = pgno.0;
+        Ok(self.within(pgno).unwrap_or_default())
+    }
+
+    fn within(&self, pgno: Pgno) -> Option<PageCrc> {
+        let at = pgno.0.checked_sub(self.first)? as usize * ENTRY;
+        let entry = self.window.get(at..)?.first_chunk()?;
+        Some(PageCrc(u64::from_le_bytes(*entry)))
+    }
+}
+
 fn offset(pgno: Pgno) -> u64 {
     u64::from(pgno.0.saturating_sub(1)).saturating_mul(ENTRY as u64)
 }
@@ -119,8 +151,10 @@ mod tests {
             .fold(DbSum::EMPTY, |sum, (_, crc)| sum.plus(*crc));
         assert_eq!(sums.sum_from(Pgno(11), size).unwrap(), beyond_ten);
         sums.resize(10).unwrap();
-        assert_eq!(sums.get(Pgno(10)).unwrap(), PageCrc(770));
-        assert_eq!(sums.get(Pgno(11)).unwrap(), PageCrc(0));
         assert_eq!(sums.sum_from(Pgno(11), size).unwrap(), DbSum::EMPTY);
+        let mut cursor = SumsCursor::new(Rc::new(sums));
+        for (pgno, crc) in [(1, 77), (2, 154), (2, 154), (10, 770), (11, 0)] {
+            assert_eq!(cursor.get(Pgno(pgno)).unwrap(), PageCrc(crc));
+        }
     }
 }

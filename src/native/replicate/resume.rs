@@ -3,31 +3,102 @@
 
 use futures_util::StreamExt;
 
-use super::Error;
 use super::cut::table;
+use super::owner::{self, Claim, Identity, Record};
 use super::page_sums::PageSums;
-use super::state::{Mark, Marks};
-use crate::ltx::{DbSum, Header, PageSize, Pgno, Timestamp};
+use super::state::{Mark, Marks, ReplicaState, WalMark};
+use super::upload::Patience;
+use super::{Error, Replica};
+use crate::ltx::{DbSum, Header, PageSize, Pgno, Timestamp, Txid};
 use crate::native::sqlite::{Committed, Source};
-use crate::replica::{Plan, Position, Target, plan};
+use crate::replica::{Plan, Position, SegmentInfo, Target, plan};
 use crate::restore::{self, Restore, Scratch, listing};
 use crate::store::Store;
 
+/// What is found out.
+#[derive(Debug)]
+pub(super) enum Standing {
+    /// It is ours.
+    Ours {
+        /// The state that the replica holds; the page-sum table describes it.
+        mark: Mark,
+        /// Everything that it holds.
+        listing: Vec<SegmentInfo>,
+    },
+    /// Another database's, at this position.
+    Foreign { owner: Record, head: Position },
+}
+
+/// Learns what the replica holds, however long that takes.
+pub(super) async fn read_replica(
+    replica: &Replica,
+    state: &ReplicaState,
+    sums: &PageSums,
+    page_size: PageSize,
+    identity: &Identity,
+    claim: Claim,
+    now: Timestamp,
+) -> Result<Standing, Error> {
+    let mut patience = Patience::new(&replica.status);
+    loop {
+        let reading = async {
+            let owner = match replica.options.self_kept {
+                true => Ok(()),
+                false => owner::claim(&*replica.store, identity, claim, now).await?,
+            };
+            try_read_replica(&*replica.store, state, sums, page_size, owner).await
+        };
+        match reading.await {
+            Err(error) if error.is_passing() => patience.wait("read the replica", &error).await,
+            Ok(standing) => {
+                patience.end();
+                return Ok(standing);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn try_read_replica(
+    store: &dyn Store,
+    state: &ReplicaState,
+    sums: &PageSums,
+    page_size: PageSize,
+    owner: Result<(), Record>,
+) -> Result<Standing, Error> {
+    let listing = listing(store, Txid::ZERO).await?;
+    let head = Head::read(store, &listing).await?;
+    if let Err(owner) = owner {
+        let head = match head {
+            Head::Empty => Position::EMPTY,
+            Head::At { header, .. } => position_of(&header),
+        };
+        return Ok(Standing::Foreign { owner, head });
+    }
+    let mark = match head {
+        Head::Empty => nothing(),
+        Head::At { header, .. } if header.page_size != page_size => {
+            return Err(Error::page_size(page_size, header.page_size));
+        }
+        Head::At { header, plan } => catch_up(store, &plan, &header, sums, &state.load(page_size)).await?,
+    };
+    Ok(Standing::Ours { mark, listing })
+}
+
 /// Where a replica stands.
 #[derive(Clone, Debug)]
-pub(super) enum Head {
+enum Head {
     Empty,
     At { header: Header, plan: Plan },
 }
 
 impl Head {
-    /// Lists the replica and reads the header of its newest segment.
-    pub(super) async fn read(store: &dyn Store) -> Result<Self, restore::Error> {
-        let segments = listing(store, crate::ltx::Txid::ZERO).await?;
+    /// Reads the header of the newest segment.
+    async fn read(store: &dyn Store, segments: &[SegmentInfo]) -> Result<Self, restore::Error> {
         if segments.is_empty() {
             return Ok(Self::Empty);
         }
-        let plan = plan(&segments, Target::Latest, crate::ltx::Txid::ZERO)?;
+        let plan = plan(segments, Target::Latest, Txid::ZERO)?;
         let Some(newest) = plan.segments.last().map(|segment| segment.id) else {
             return Ok(Self::Empty);
         };
@@ -46,9 +117,16 @@ impl Head {
     }
 }
 
+fn position_of(header: &Header) -> Position {
+    Position {
+        txid: header.max_txid,
+        sum: header.sums.map(|sums| sums.after),
+    }
+}
+
 /// Brings the table to the state that the replica's newest segment yields, and returns that state. Costs nothing
 /// if the table is there already; otherwise the segments since the last confirmed state are read, or all.
-pub(super) async fn catch_up(
+async fn catch_up(
     store: &dyn Store,
     plan: &Plan,
     header: &Header,
@@ -56,10 +134,7 @@ pub(super) async fn catch_up(
     marks: &Marks,
 ) -> Result<Mark, Error> {
     let page_size = header.page_size;
-    let promised = Position {
-        txid: header.max_txid,
-        sum: header.sums.map(|sums| sums.after),
-    };
+    let promised = position_of(header);
     let mark = |position| {
         let wal = marks.at(position).and_then(|mark| mark.wal);
         Mark {
@@ -107,20 +182,21 @@ pub(super) async fn catch_up(
     Ok(mark(whole.prove(sum)?))
 }
 
-/// Whether the WAL still holds everything since `mark`: its salts are the same and the last frame of that state
-/// still stands where it was, proven by its cumulative checksum. Otherwise pages must be compared: frames may
+/// The end of `mark` in the WAL, if the WAL still holds everything since: its salts are the same and the last frame of
+/// that state still stands where it was, proven by its cumulative checksum. Otherwise pages must be compared: frames may
 /// have been copied back and overwritten, or a power cut may have taken the database back behind its replica.
-pub(super) fn wal_continues(source: &Source, committed: &Committed, mark: &Mark) -> Result<bool, Error> {
-    let Some(wal) = mark.wal else { return Ok(false) };
-    if committed.salts != wal.salts || committed.mx_frame < wal.frame {
-        return Ok(false);
-    }
+pub(super) fn wal_continues(
+    source: &Source,
+    committed: &Committed,
+    mark: &Mark,
+) -> Result<Option<WalMark>, Error> {
+    let Some(wal) = mark.wal else { return Ok(None) };
     // No frame, no proof: an empty WAL looks the same whatever was written and copied back meanwhile.
-    if wal.frame == 0 {
-        return Ok(false);
+    if committed.salts != wal.salts || committed.mx_frame < wal.frame || wal.frame == 0 {
+        return Ok(None);
     }
     let found = source.frame_checksum_at(wal.frame)?;
-    Ok(found.is_some_and(|(salts, checksum)| salts == wal.salts && checksum == wal.checksum))
+    Ok(Some(wal).filter(|wal| found == Some((wal.salts, wal.checksum))))
 }
 
 /// The state before anything was shipped.

@@ -1,4 +1,4 @@
-//! A segment that waits to be confirmed: in memory while it is small, in a file beyond.
+//! Bytes that wait here: in memory while they are few, in a file beyond.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,62 +9,54 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::ltx::Header;
 use crate::store::{self, Body};
 
-/// A segment up to this size stays in memory.
-const IN_MEMORY: usize = 2 * 1024 * 1024;
+/// What is sent at once stays in memory up to this size.
+pub(in crate::native) const LARGE: usize = 2 * 1024 * 1024;
+/// What waits in a queue, or beside something that is sent, stays in memory up to this size.
+pub(in crate::native) const SMALL: usize = 128 * 1024;
 /// How much is gathered before it is written to the file.
 const BUFFER: usize = 256 * 1024;
 
-/// Collects a segment's bytes; moves to a file when they become many. The file has no name: whatever ends this process,
+/// Collects bytes; moves to a file when they become many. The file has no name: whatever ends this process,
 /// it is gone, and nobody else can read it.
 #[derive(Debug)]
 pub(in crate::native) struct Stage {
     folder: PathBuf,
+    in_memory: usize,
     buffer: Vec<u8>,
     file: Option<File>,
     written: u64,
 }
 
 impl Stage {
-    /// `folder` is where the file will be, if it needs one.
-    pub(in crate::native) fn new(folder: PathBuf) -> Self {
+    /// `folder` is where the file will be, if there are more bytes than may stay `in_memory`.
+    pub(in crate::native) fn new(folder: PathBuf, in_memory: usize) -> Self {
         Self {
             folder,
+            in_memory,
             buffer: Vec::new(),
             file: None,
             written: 0,
         }
     }
 
-    /// What was written, as it was.
-    pub(in crate::native) fn as_written(self) -> io::Result<Staged> {
+    /// Ends it. `start` replaces the first bytes: what an encoder knows only at the end.
+    pub(in crate::native) fn finish(mut self, start: &[u8]) -> io::Result<Staged> {
         match self.file {
             Some(mut file) => {
                 file.write_all(&self.buffer)?;
-                let len = self.written + self.buffer.len() as u64;
-                Ok(Staged::File { file, len })
-            }
-            None => Ok(Staged::Memory(self.buffer.into())),
-        }
-    }
-
-    /// Replaces the header with the one that the encoder gave at the end.
-    pub(in crate::native) fn finish(mut self, header: &[u8; Header::LEN]) -> io::Result<Staged> {
-        match self.file {
-            Some(mut file) => {
-                file.write_all(&self.buffer)?;
-                file.write_all_at(header, 0)?;
+                file.write_all_at(start, 0)?;
                 Ok(Staged::File {
                     file,
                     len: self.written + self.buffer.len() as u64,
                 })
             }
             None => {
-                if let Some(start) = self.buffer.get_mut(..Header::LEN) {
-                    start.copy_from_slice(header);
+                if let Some(old) = self.buffer.get_mut(..start.len()) {
+                    old.copy_from_slice(start);
                 }
+                self.buffer.shrink_to_fit();
                 Ok(Staged::Memory(self.buffer.into()))
             }
         }
@@ -74,7 +66,11 @@ impl Stage {
 impl Write for Stage {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
-        let limit = if self.file.is_some() { BUFFER } else { IN_MEMORY };
+        let limit = if self.file.is_some() {
+            BUFFER
+        } else {
+            self.in_memory
+        };
         if self.buffer.len() > limit {
             if self.file.is_none() {
                 self.file = Some(tempfile::tempfile_in(&self.folder)?);
@@ -94,11 +90,29 @@ impl Write for Stage {
     }
 }
 
-/// A whole segment.
+/// The bytes, all of them.
 #[derive(Debug)]
 pub(in crate::native) enum Staged {
     Memory(Bytes),
     File { file: File, len: u64 },
+}
+
+impl Staged {
+    /// A piece; the range is within the length.
+    pub(super) fn piece(&self, range: Range<u64>) -> io::Result<Bytes> {
+        match self {
+            Self::Memory(bytes) => {
+                let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+                let (start, end) = (clamp(range.start), clamp(range.end));
+                Ok(bytes.slice(start.min(end)..end))
+            }
+            Self::File { file, .. } => {
+                let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
+                file.read_exact_at(&mut bytes, range.start)?;
+                Ok(bytes.into())
+            }
+        }
+    }
 }
 
 #[async_trait(?Send)]
@@ -111,18 +125,10 @@ impl Body for Staged {
     }
 
     async fn read(&self, range: Range<u64>) -> store::Result<Bytes> {
-        match self {
-            Self::Memory(bytes) => Body::read(bytes, range).await,
-            Self::File { file, .. } => {
-                let mut bytes = vec![0; range.end.saturating_sub(range.start) as usize];
-                file.read_exact_at(&mut bytes, range.start)
-                    .map_err(|source| store::Error::Io {
-                        what: "cannot read the segment that waits to be shipped".to_owned(),
-                        source,
-                    })?;
-                Ok(bytes.into())
-            }
-        }
+        self.piece(range).map_err(|source| store::Error::Io {
+            what: "cannot read what waits to be shipped".to_owned(),
+            source,
+        })
     }
 
     fn bytes(&self) -> Option<Bytes> {
@@ -136,6 +142,7 @@ impl Body for Staged {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ltx::Header;
     use futures_util::FutureExt;
 
     #[test]
@@ -143,12 +150,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for (len, in_file) in [
             (Header::LEN, false),
-            (IN_MEMORY, false),
-            (IN_MEMORY + 1, true),
+            (LARGE, false),
+            (LARGE + 1, true),
             (5_000_000, true),
         ] {
             let content: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
-            let mut stage = Stage::new(folder.path().into());
+            let mut stage = Stage::new(folder.path().into(), LARGE);
             for piece in content.chunks(70_000) {
                 stage.write_all(piece).unwrap();
             }

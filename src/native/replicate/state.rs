@@ -8,14 +8,19 @@ use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crc::{CRC_64_XZ, Crc};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::Error;
 use crate::ltx::{PageSize, Timestamp};
-use crate::native::sqlite::Committed;
+use crate::native::sqlite::{Committed, Held};
 use crate::replica::Position;
 use crate::wal::{Checksum, Salts};
+
+const POSITION: &str = "position.json";
+const PAGE_SUMS: &str = "page-sums";
+const IDENTITY: &str = "identity";
 
 /// A state of the database: where the replica stands with it, and where it was in the WAL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +34,7 @@ pub(super) struct Mark {
 }
 
 /// A place in the WAL, provable later: the frame's cumulative checksum depends on all bytes before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct WalMark {
     pub(super) salts: Salts,
     /// The last frame of the state; 0 before the first.
@@ -44,6 +49,14 @@ impl WalMark {
             salts: committed.salts,
             frame: committed.mx_frame,
             checksum: committed.frame_checksum,
+        }
+    }
+
+    /// All before it, and itself.
+    pub(super) fn held(&self) -> Held {
+        Held {
+            salts: self.salts,
+            frame: self.frame,
         }
     }
 }
@@ -104,18 +117,71 @@ impl StateFolder {
         }
     }
 
-    pub(super) fn page_sums(&self) -> PathBuf {
-        self.path.join("page-sums")
+    /// Where the state of a replica is. `first` tells the one that was there before a database could have several: what
+    /// was kept for it then is moved here.
+    pub(super) fn replica(&self, name: &str, first: bool) -> Result<ReplicaState, Error> {
+        let hash = Crc::<u64>::new(&CRC_64_XZ).checksum(name.as_bytes());
+        let path = self.path.join(format!("replica-{hash:016x}"));
+        let failed = |source| Error::Io {
+            what: format!("cannot create the folder for local state {}", path.display()),
+            source,
+        };
+        if !path.exists() {
+            fs::create_dir(&path).map_err(failed)?;
+            if first {
+                for file in [POSITION, PAGE_SUMS] {
+                    match fs::rename(self.path.join(file), path.join(file)) {
+                        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+        Ok(ReplicaState { path })
     }
 
-    /// Where a segment that is too large for memory waits until it is confirmed.
+    /// The identity of the database, if one was kept.
+    pub(super) fn identity(&self) -> Option<String> {
+        let text = fs::read_to_string(self.path.join(IDENTITY)).ok()?;
+        Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+    }
+
+    /// Keeps the identity of the database.
+    pub(super) fn keep_identity(&self, id: &str) -> Result<(), Error> {
+        let path = self.path.join(IDENTITY);
+        let temporary = path.with_extension("new");
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            writeln!(file, "{id}")?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)
+        };
+        write().map_err(|source| Error::Io {
+            what: format!("cannot write {}", path.display()),
+            source,
+        })
+    }
+}
+
+/// The local state of one replica.
+#[derive(Debug)]
+pub(super) struct ReplicaState {
+    path: PathBuf,
+}
+
+impl ReplicaState {
+    pub(super) fn page_sums(&self) -> PathBuf {
+        self.path.join(PAGE_SUMS)
+    }
+
+    /// Where what is too large for memory waits until it is confirmed.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The marks; none where the file is missing or damaged, which only costs a comparison.
     pub(super) fn load(&self, page_size: PageSize) -> Marks {
-        let text = fs::read(self.path.join("position.json")).unwrap_or_default();
+        let text = fs::read(self.path.join(POSITION)).unwrap_or_default();
         let saved: Option<Saved> = serde_json::from_slice(&text).ok();
         saved
             .filter(|saved| saved.page_size == page_size)
@@ -127,7 +193,7 @@ impl StateFolder {
         let temporary = self.path.join("position.json.new");
         let mut file = File::create(&temporary)?;
         file.write_all(&serde_json::to_vec(&Saved { page_size, marks })?)?;
-        fs::rename(&temporary, self.path.join("position.json"))
+        fs::rename(&temporary, self.path.join(POSITION))
     }
 }
 
@@ -164,7 +230,8 @@ mod tests {
     #[test]
     fn what_was_saved_is_loaded_and_damage_is_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateFolder::open(folder.path().join("state")).unwrap();
+        let root = StateFolder::open(folder.path().join("state")).unwrap();
+        let state = root.replica("file:///replica", false).unwrap();
         let size = PageSize::new(4096).unwrap();
         assert_eq!(state.load(size), Marks::default());
         let marks = Marks {
@@ -174,8 +241,29 @@ mod tests {
         state.save(size, marks).unwrap();
         assert_eq!(state.load(size), marks);
         assert_eq!(state.load(PageSize::new(512).unwrap()), Marks::default());
-        fs::write(folder.path().join("state/position.json"), b"{\"confirmed\":").unwrap();
+        fs::write(state.path().join(POSITION), b"{\"confirmed\":").unwrap();
         assert_eq!(state.load(size), Marks::default());
+    }
+
+    #[test]
+    fn each_replica_has_its_own_and_the_first_inherits() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = StateFolder::open(folder.path().join("state")).unwrap();
+        let size = PageSize::new(4096).unwrap();
+        let marks = Marks {
+            confirmed: Some(mark(7)),
+            sent: None,
+        };
+        let before = ReplicaState {
+            path: root.path.clone(),
+        };
+        before.save(size, marks).unwrap();
+        let [first, second] =
+            ["file:///a", "file:///b"].map(|name| root.replica(name, name.ends_with('a')).unwrap());
+        assert_eq!(first.load(size), marks);
+        assert_eq!(second.load(size), Marks::default());
+        assert_eq!(before.load(size), Marks::default());
+        assert_eq!(root.replica("file:///a", true).unwrap().load(size), marks);
     }
 
     #[test]

@@ -56,6 +56,11 @@ impl ChangedPages {
             .map(|pgno| (pgno, self.frames.location(pgno)))
     }
 
+    /// Where these pages are; of any other it tells nothing.
+    pub fn into_view(self) -> View {
+        View::new(self.changed.commit, self.frames)
+    }
+
     /// Those that were there all the time.
     fn written(&self) -> impl Iterator<Item = Pgno> + '_ {
         let pages = self.changed.newest.iter().map(|&(pgno, _)| pgno);

@@ -12,55 +12,66 @@ const RETRY_PAUSE: Duration = Duration::from_micros(50);
 
 impl Source {
     /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin as
-    /// [`advance`](Self::advance) does: onto the database file if all is copied back and held, so that the next
-    /// writer restarts the WAL.
-    pub fn checkpoint_passive(&mut self, held: Held) -> Result<Checkpointed, Error> {
-        self.advance(held)?;
+    /// [`advance_after`](Self::advance_after) does: onto the database file if all is copied back and held, so that the
+    /// next writer restarts the WAL. `first` is called before each move.
+    pub fn checkpoint_passive<E: From<Error>>(
+        &mut self,
+        held: Held,
+        mut first: impl FnMut(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<Checkpointed, E> {
+        self.advance_after(held, &mut first)?;
         let passive = self.idle.passive()?;
-        let pinned = self.advance(held)?;
+        let pinned = self.advance_after(held, first)?;
         Ok(checkpointed(passive, pinned, Duration::ZERO))
     }
 
     /// Copies all frames back under the write lock, so that the next writer restarts the WAL even if the database is
-    /// never idle. To be used only above a limit: writers wait meanwhile.
+    /// never idle. To be used only above a limit, and after [`checkpoint_passive`](Self::checkpoint_passive) has done
+    /// most of the work: writers wait meanwhile.
     ///
-    /// `read_rest` is called under the lock with the state that is then committed. What it has not taken over when it
-    /// returns, the WAL may lose; so it reads the last few frames into memory, and no more. If it fails, the lock is
-    /// given back and nothing has changed. If the lock is not to be had within `patience`, that is [`Error::Busy`].
+    /// `take_rest` is called under the lock with the state that is then committed. What it has not taken over when it
+    /// returns, the WAL may lose; so it takes note of the last few frames, and no more. If it fails, the lock is
+    /// given back and nothing has changed. If the lock is not to be had within `patience`, that is [`Error::Busy`];
+    /// any other error of the database means that the pin may be lost.
     pub fn checkpoint_locked<E: From<Error>>(
         &mut self,
         patience: Duration,
-        read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+        take_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<Checkpointed, E> {
-        // Most of the work, and of the waiting for the disk, before anybody has to wait for it. (A second round before
-        // the lock was measured to save nothing: writers go on meanwhile.)
-        self.advance(Held::default())?;
-        self.idle.passive()?;
+        // So that nobody has to wait for the disk under the lock.
         self.database.sync()?;
         self.idle.begin_immediate(patience)?;
         let start = Instant::now();
-        let outcome = self.copy_back(read_rest);
-        self.idle.end()?;
+        let outcome = self.copy_back(take_rest);
+        let ended = self.idle.end();
         let locked = start.elapsed();
-        outcome.map(|(passive, pinned)| checkpointed(passive, pinned, locked))
+        let (passive, pinned) = outcome?;
+        ended?;
+        Ok(checkpointed(passive, pinned, locked))
     }
 
     /// With the write lock in the hands of the idle connection: no frame is added, and none is lost while the pin is
     /// let go and taken again.
     fn copy_back<E: From<Error>>(
         &mut self,
-        read_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+        take_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<(Passive, Pinned), E> {
         let committed = self.committed()?;
-        read_rest(self, &committed)?;
+        take_rest(self, &committed)?;
         self.pinned.end()?;
         let passive = self.passive_patiently();
+        // Not to be taken for something that can be tried again: there is no pin now.
+        let pinned = self.pin_anew().map_err(|_| self.moved())?;
+        Ok((passive?, pinned))
+    }
+
+    fn pin_anew(&mut self) -> Result<Pinned, Error> {
         let before = self.index()?;
         self.pinned.begin_read()?;
         let after = self.index()?;
         self.pin = Pin::owing_nothing(&before, &after);
         let on_file = after.backfilled == after.header.mx_frame;
-        Ok((passive?, if on_file { Pinned::File } else { Pinned::Frame }))
+        Ok(if on_file { Pinned::File } else { Pinned::Frame })
     }
 
     /// Other readers come and go: a writer that has just read and now waits for the lock is one. So a checkpoint that

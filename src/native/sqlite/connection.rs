@@ -93,6 +93,11 @@ impl Connection {
         self.patiently(patience, "take the write lock of", || self.run("BEGIN IMMEDIATE"))
     }
 
+    /// Whether there is no transaction.
+    pub(super) fn is_idle(&self) -> bool {
+        self.db.is_autocommit()
+    }
+
     /// Ends whichever transaction there is.
     pub(super) fn end(&self) -> Result<(), Error> {
         if self.db.is_autocommit() {

@@ -26,7 +26,7 @@
 
 use super::shared_memory::WalIndex;
 use super::source::Source;
-use super::{Error, Held, Pinned};
+use super::{Committed, Error, Held, Pinned};
 use crate::wal::Salts;
 
 /// How often the pin is taken anew although it seems to be on the file already. A checkpoint that has just ended may
@@ -94,6 +94,17 @@ impl Source {
     /// the pin guards it may fall to the database file, and the WAL be restarted; otherwise it only moves to a newer
     /// frame, if there is one.
     pub fn advance(&mut self, held: Held) -> Result<Pinned, Error> {
+        self.advance_after(held, |_, _| Ok(()))
+    }
+
+    /// The same; `first` is called before the old pin is let go, with a commit that is not older than the new pin's.
+    /// From then on, checkpoints may copy every frame up to it over the pages of the database file, and cut the file
+    /// off at its end: whoever still wants older versions must save them in `first`.
+    pub fn advance_after<E: From<Error>>(
+        &mut self,
+        held: Held,
+        first: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<Pinned, E> {
         let before = self.index()?;
         let may_fall = self.pin.may_fall(held, &before);
         let newer = (before.header.salts, before.header.mx_frame) != self.pin.covered;
@@ -109,12 +120,20 @@ impl Source {
             Ok(after) => after,
             Err(error) => {
                 self.idle.end()?;
-                return Err(error);
+                return Err(error.into());
             }
         };
         if !may_fall && !in_a_frame(&before, &after) {
             self.idle.end()?;
             return Ok(Pinned::Stayed);
+        }
+        let saved = match self.committed_in(&after) {
+            Ok(committed) => first(self, &committed),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = saved {
+            self.idle.end()?;
+            return Err(error);
         }
         std::mem::swap(&mut self.pinned, &mut self.idle);
         let on_file = empty && before == after;

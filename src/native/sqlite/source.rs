@@ -107,7 +107,12 @@ impl Source {
 
     /// The committed state, as the wal-index says now.
     pub fn committed(&mut self) -> Result<Committed, Error> {
-        let WalIndex { header, backfilled } = self.index()?;
+        let index = self.index()?;
+        self.committed_in(&index)
+    }
+
+    pub(super) fn committed_in(&self, index: &WalIndex) -> Result<Committed, Error> {
+        let &WalIndex { header, backfilled } = index;
         let commit = match header.commit {
             0 => self.database.pages(self.page_size)?,
             pages => pages,
@@ -202,13 +207,15 @@ impl Source {
             }
             std::thread::sleep(READ_PAUSE);
         }
-        // A writer was killed while it wrote the header. Any reader then rebuilds it from the WAL file.
-        self.idle.begin_read()?;
-        self.idle.end()?;
         let busy = || Error::Busy {
             action: "read the wal-index of",
             path: self.path().into(),
         };
+        // A writer was killed while it wrote the header. Any reader then rebuilds it from the WAL file.
+        if self.idle.is_idle() {
+            self.idle.begin_read()?;
+            self.idle.end()?;
+        }
         self.index_once()?.ok_or_else(busy)
     }
 

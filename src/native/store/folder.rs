@@ -93,8 +93,9 @@ impl Store for FolderStore {
         }
         let mut file = {
             let (folder, path) = (self.folder(id.level), self.path(id));
-            let makes_folder = id.min == Txid::FIRST || id.level != Level::RAW;
-            blocking(move || start(&folder, &path, makes_folder)).await?
+            let begins = id.min == Txid::FIRST || id.level == Level::OWNER;
+            let replica = (!begins).then(|| self.root.join("ltx"));
+            blocking(move || start(&folder, &path, replica.as_deref())).await?
         };
         let mut time = None;
         let mut at = 0;
@@ -180,13 +181,13 @@ fn read(path: &Path, range: Range<u64>) -> Result<Bytes> {
     }
 }
 
-/// Starts a segment's file. Only a whole database makes the folder that it needs: where a later segment finds none, the
-/// replica was deleted, or its disk is not mounted, and going on would leave a history without its beginning.
-fn start(folder: &Path, path: &Path, makes_folder: bool) -> Result<NewFile> {
-    if !makes_folder && !folder.exists() {
+/// Starts a segment's file. Only a whole database begins a replica: where a later segment finds no `replica`, it was
+/// deleted, or its disk is not mounted, and going on would leave a history without its beginning.
+fn start(folder: &Path, path: &Path, replica: Option<&Path>) -> Result<NewFile> {
+    if let Some(replica) = replica.filter(|replica| !replica.exists()) {
         let gone = format!(
             "the replica's folder {} is gone: mount its disk, or start again for a new replica",
-            folder.display()
+            replica.display()
         );
         return Err(Error::Unavailable(gone));
     }
