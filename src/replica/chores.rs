@@ -338,3 +338,171 @@ fn after(time: Timestamp, duration: Duration) -> Timestamp {
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: i64 = 60_000;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    /// The start of a day.
+    const NOW: i64 = 20_000 * DAY;
+
+    fn id(level: u8, min: u64, max: u64) -> SegmentId {
+        let all = Level::all().chain(Level::shelves());
+        let level = all.into_iter().find(|known| u8::from(*known) == level).unwrap();
+        SegmentId::new(level, Txid(min), Txid(max)).unwrap()
+    }
+
+    /// Objects that are there since `NOW` plus the last number, with that as their time.
+    fn catalog(objects: &[(u8, u64, u64, i64)]) -> Catalog {
+        let mut catalog = Catalog::default();
+        for &(level, min, max, time) in objects {
+            let time = Timestamp(NOW + time);
+            let object = SegmentInfo {
+                id: id(level, min, max),
+                size: 1000,
+                timestamp: Some(time),
+            };
+            catalog.add(object, time);
+        }
+        catalog
+    }
+
+    fn next(catalog: &Catalog, at: i64) -> Next {
+        next_chore(catalog, &Policy::default(), Timestamp(NOW + at))
+    }
+
+    fn compaction(next: Next) -> (u8, Vec<u64>) {
+        match next {
+            Next::Now(Chore::Compact { level, inputs }) => {
+                (level.into(), inputs.iter().map(|input| input.id.max.0).collect())
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn deletion(next: Next) -> Vec<SegmentId> {
+        match next {
+            Next::Now(Chore::Delete(ids)) => ids,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_window_closes_at_its_end_and_takes_what_came_until_then() {
+        let catalog = catalog(&[(9, 1, 1, 0), (0, 2, 2, 1000), (0, 3, 3, 29_999)]);
+        assert_eq!(next(&catalog, 29_999), Next::At(Timestamp(NOW + 30_000)));
+        assert_eq!(compaction(next(&catalog, 30_000)), (1, vec![2, 3]));
+        assert_eq!(next(&self::catalog(&[]), 0), Next::Never);
+        let first = self::catalog(&[(9, 1, 1, 0)]);
+        assert!(
+            matches!(next(&first, 0), Next::At(due) if due.0 > NOW + 3 * DAY),
+            "only expiry"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_goes_back_holds_nothing_up() {
+        let catalog = catalog(&[(9, 1, 1, 0), (0, 2, 2, DAY)]);
+        assert_eq!(compaction(next(&catalog, 0)), (1, vec![2]));
+    }
+
+    #[test]
+    fn a_damaged_segment_is_left_aside_and_a_snapshot_is_due() {
+        let mut catalog = catalog(&[(9, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0), (0, 4, 4, 0)]);
+        assert_eq!(
+            snapshot_due(&catalog, &Policy::default()),
+            Some(Timestamp(NOW + DAY))
+        );
+        catalog.get_mut(id(0, 3, 3)).unwrap().damaged = true;
+        assert_eq!(snapshot_due(&catalog, &Policy::default()), Some(Timestamp(0)));
+        assert_eq!(compaction(next(&catalog, 10)), (1, vec![2]));
+        let merged = SegmentInfo {
+            id: id(1, 2, 2),
+            size: 9,
+            timestamp: None,
+        };
+        catalog.add(merged, Timestamp(NOW));
+        assert_eq!(compaction(next(&catalog, 30_000)), (1, vec![4]));
+    }
+
+    #[test]
+    fn gaps_and_numbers_end_a_merge() {
+        let gap = catalog(&[(0, 2, 2, 0), (0, 3, 3, 0), (0, 5, 5, 0)]);
+        assert_eq!(compaction(next(&gap, 1)), (1, vec![2, 3]));
+        let many: Vec<_> = (2..1000).map(|txid| (0, txid, txid, 0)).collect();
+        assert_eq!(compaction(next(&catalog(&many), 1)).1.len(), MAX_INPUTS);
+    }
+
+    #[test]
+    fn raw_segments_go_when_they_are_held_twice() {
+        let mut catalog = catalog(&[(9, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0), (1, 2, 3, 0)]);
+        let bundle = match next(&catalog, 5 * MINUTE) {
+            // Level 2 is due at the same moment.
+            Next::Now(Chore::Compact { inputs, .. }) => {
+                assert_eq!(inputs[0].id, id(1, 2, 3));
+                catalog.add(
+                    SegmentInfo {
+                        id: id(2, 2, 3),
+                        ..inputs[0]
+                    },
+                    Timestamp(NOW + 5 * MINUTE),
+                );
+                next(&catalog, 5 * MINUTE)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(matches!(bundle, Next::Now(Chore::Bundle(members)) if members.len() == 2));
+        // Only one of them: the other is too long for it.
+        catalog.get_mut(id(0, 2, 2)).unwrap().bundled = Some(Timestamp(NOW + 5 * MINUTE));
+        catalog.get_mut(id(0, 3, 3)).unwrap().size = 5 * 1024 * 1024;
+        assert!(matches!(next(&catalog, 10 * MINUTE - 1), Next::At(_)));
+        assert_eq!(deletion(next(&catalog, 10 * MINUTE)), [id(0, 2, 2)]);
+    }
+
+    /// What Litestream has deleted raw is as fine as it gets.
+    #[test]
+    fn fine_levels_stay_where_there_is_no_exact_history() {
+        let objects = [(9, 1, 1, 0), (1, 2, 3, 0), (2, 2, 3, 0), (3, 2, 3, 0)];
+        let mut catalog = catalog(&objects);
+        assert!(matches!(next(&catalog, HOUR), Next::At(due) if due.0 > NOW + DAY));
+        catalog.add(
+            SegmentInfo {
+                id: id(10, 2, 3),
+                size: 9,
+                timestamp: None,
+            },
+            Timestamp(NOW),
+        );
+        assert!(matches!(next(&catalog, HOUR - 1), Next::At(due) if due.0 == NOW + HOUR));
+        assert_eq!(deletion(next(&catalog, HOUR)), [id(1, 2, 3)]);
+    }
+
+    #[test]
+    fn whole_databases_expire_before_what_depends_on_them() {
+        let mut catalog = catalog(&[
+            (0, 1, 1, 0),
+            (9, 1, 1, 0),
+            (11, 1, 1, 0),
+            (3, 2, 9, DAY),
+            (10, 2, 9, DAY),
+            (9, 1, 9, DAY),
+            (11, 1, 9, DAY),
+            (3, 10, 20, 2 * DAY),
+            (9, 1, 20, 2 * DAY),
+        ]);
+        let due = DAY + 3 * DAY + HOUR;
+        // The same database twice is once too often.
+        assert_eq!(deletion(next(&catalog, due - 1)), [id(0, 1, 1)]);
+        catalog.remove(id(0, 1, 1));
+        assert_eq!(next(&catalog, due - 1), Next::At(Timestamp(NOW + due)));
+        for expected in [vec![id(9, 1, 1)], vec![id(3, 2, 9), id(10, 2, 9), id(11, 1, 1)]] {
+            let expired = deletion(next(&catalog, due));
+            assert_eq!(expired, expected);
+            expired.into_iter().for_each(|id| catalog.remove(id));
+        }
+        assert_eq!(next(&catalog, due), Next::At(Timestamp(NOW + due + DAY)));
+    }
+}

@@ -23,7 +23,7 @@ pub use fetch::{Fetch, fetches};
 pub use level::Level;
 pub use page_map::PageMap;
 pub use page_set::PageSet;
-pub use plan::{Plan, PlanError, Target, plan};
+pub use plan::{InBundle, Plan, PlanError, Target, plan};
 pub use policy::Policy;
 pub use position::Position;
 pub use segment::{InvalidKey, Layout, SegmentId, SegmentInfo};

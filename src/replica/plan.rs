@@ -1,8 +1,10 @@
 //! Which segments make a state of the database.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::SegmentInfo;
+use super::{SegmentId, SegmentInfo};
 use crate::ltx::{Timestamp, Txid};
 
 /// The state that is wanted.
@@ -22,6 +24,20 @@ pub enum Target {
 pub struct Plan {
     /// Oldest first. The first is a whole database, unless the plan starts from a state that is at hand.
     pub segments: Vec<SegmentInfo>,
+    /// Where those of them lie that are no objects of their own, but members of bundles.
+    #[serde(skip)]
+    pub bundled: BTreeMap<SegmentId, InBundle>,
+}
+
+/// A place in a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InBundle {
+    /// The bundle.
+    pub bundle: SegmentInfo,
+    /// Where the segment starts in it.
+    pub offset: u64,
+    /// The segment's length.
+    pub size: u64,
 }
 
 impl Plan {

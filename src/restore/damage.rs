@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::planned::Planned;
 use super::{Error, READ, Result};
 use crate::ltx::{self, Decoder, Txid};
 use crate::replica::{Plan, PlanError, SegmentId, SegmentInfo};
@@ -51,8 +52,9 @@ impl Damage {
             return Err(error);
         }
         let before = self.found.len();
+        let store = Planned::new(store, plan);
         for segment in &plan.segments {
-            match check(store, *segment).await {
+            match check(&store, *segment).await {
                 Ok(()) => {}
                 Err(error) if error.segment().is_some() => {
                     self.found.insert(segment.id, error);

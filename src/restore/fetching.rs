@@ -9,6 +9,7 @@ use super::ledger::Ledger;
 use super::walk::{Mode, Part, Walk};
 use super::{Chunk, Error, Restore, Result};
 use crate::ltx::IndexEntry;
+use crate::store::Store;
 
 /// One read that is to be made.
 struct Read {
@@ -21,7 +22,7 @@ struct Read {
 
 impl Restore<'_> {
     pub(super) fn fetch_all(&self, ledger: Arc<Ledger>) -> LocalBoxStream<'_, Result<Chunk>> {
-        let walk = Walk::new(self.store, &self.opened, self.mode, self.have.clone());
+        let walk = Walk::new(&self.store, &self.opened, self.mode, self.have.clone());
         let indexes = Arc::clone(&ledger);
         let parts = stream::iter(walk.transpose())
             .map(move |walk| {

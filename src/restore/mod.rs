@@ -19,23 +19,28 @@ mod fetching;
 mod history;
 mod ledger;
 mod opened;
+mod planned;
+mod times;
 mod walk;
 
 pub use chunk::{Chunk, Scratch};
 pub use damage::{Damage, check};
 pub use error::Error;
-pub use history::{History, members};
+pub use history::members;
+pub use times::time_of;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
 use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
-use crate::replica::{PageSet, Plan, PlanError, Position, SegmentInfo, Target, plan};
+use crate::replica::{PageSet, Plan, PlanError, Position, SegmentId, SegmentInfo, Target, plan};
 use crate::store::Store;
 use ledger::Ledger;
 use opened::{Opened, Room};
+use planned::Planned;
 use walk::{Mode, Walk};
 
 /// The result of a restore.
@@ -61,12 +66,17 @@ pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage:
         return Err(PlanError::Behind { from }.into());
     }
     segments.retain(|segment| !damage.includes(segment.id));
-    Ok(plan(&segments, target, from)?)
+    let mut bundled = history::toward(store, &mut segments, target, after, damage).await?;
+    let mut plan = plan(&segments, target, from)?;
+    let planned: BTreeSet<SegmentId> = plan.segments.iter().map(|segment| segment.id).collect();
+    bundled.retain(|id, _| planned.contains(id));
+    plan.bundled = bundled;
+    Ok(plan)
 }
 
 /// A restore that is ready to fetch pages.
 pub struct Restore<'a> {
-    store: &'a dyn Store,
+    store: Planned<'a>,
     plan: Plan,
     mode: Mode,
     parallelism: usize,
@@ -137,7 +147,8 @@ impl<'a> Restore<'a> {
         from: Position,
         parallelism: usize,
     ) -> Result<Option<Self>> {
-        let opened = open(store, &plan, parallelism).await?;
+        let store = Planned::new(store, &plan);
+        let opened = open(&store, &plan, parallelism).await?;
         let (Some(newest), Some(oldest)) = (opened.first().cloned(), opened.last()) else {
             return Ok(None);
         };
@@ -146,7 +157,7 @@ impl<'a> Restore<'a> {
             Some(_) => Mode::Newest,
             None => Mode::Whole,
         };
-        let survey = survey(store, &opened, mode).await?;
+        let survey = survey(&store, &opened, mode).await?;
         // What is missing must have been there all along: a page that was cut off is another when it comes back.
         let commits = opened.iter().map(|opened| opened.header.commit);
         let cut = survey.last_missing > commits.min().unwrap_or_default();

@@ -9,7 +9,7 @@ use super::shared::Shared;
 use crate::ltx::{Decoder, Event, Header, Timestamp, Txid};
 use crate::merge::merge;
 use crate::replica::{BundleWriter, Chore, Level, SegmentId, SegmentInfo};
-use crate::restore::{self, members};
+use crate::restore::{self, members, time_of};
 use crate::store::{self, Body, Store, create_or_confirm};
 
 /// Outputs up to this size may be an input soon.
@@ -46,13 +46,7 @@ impl Shared {
             wholes.map(|(id, _)| id).collect()
         };
         for id in timeless {
-            let found = self.store.stat(id).await?;
-            let mut timestamp = found.and_then(|found| found.timestamp);
-            if found.is_some() && timestamp.is_none() {
-                let head = self.store.read(id, 0..Header::LEN as u64).await?;
-                let header = head.first_chunk().map(Header::parse);
-                timestamp = header.and_then(Result::ok).map(|header| header.timestamp);
-            }
+            let timestamp = time_of(&*self.store, info(id, 0)).await?;
             if let Some(entry) = self.catalog.borrow_mut().get_mut(id) {
                 entry.timestamp = timestamp;
                 entry.damaged |= timestamp.is_none();
