@@ -219,7 +219,8 @@ pub(super) struct Copy {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  walferry ltx file:///mnt/backup/app
+  walferry ltx s3://backups/app.db
+  walferry ltx -level 9 file:///mnt/backup/app
   walferry ltx --json https://ferry.example.workers.dev/v1/app")]
 pub(super) struct Ltx {
     #[command(flatten)]
@@ -228,11 +229,16 @@ pub(super) struct Ltx {
     /// Print them, or the error, as JSON
     #[arg(long)]
     pub(super) json: bool,
+
+    /// Of this level only: 0 to 9, or all
+    #[arg(long, value_name = "LEVEL", default_value = "all", value_parser = values::levels)]
+    pub(super) level: values::Levels,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Replica {
-    /// The replica: file:///path, or https://host/v1/name with its token in WALFERRY_TOKEN
+    /// The replica: s3://bucket/path, gs://bucket/path, abs://account@container/path, file:///path, or
+    /// https://host/v1/name with its token in WALFERRY_TOKEN
     #[arg(value_name = "URL")]
     pub(super) url: String,
 

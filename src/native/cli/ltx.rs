@@ -9,14 +9,20 @@ use super::signals::Signals;
 use crate::ltx::Txid;
 use crate::native::store::{Access, Destination, Patient};
 use crate::replica::SegmentInfo;
-use crate::restore::listing;
+use crate::store::Store;
 
 pub(super) async fn run(arguments: Ltx, signals: Signals) -> Result<(), Failure> {
     let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
     destination.require()?;
     let store = Patient::new(destination.open(&Access::from_environment())?);
+    let listing = async {
+        match arguments.level.0 {
+            Some(level) => store.list(level, Txid::ZERO).await,
+            None => store.list_all(Txid::ZERO).await,
+        }
+    };
     let segments = tokio::select! {
-        segments = listing(&store, Txid::ZERO) => segments?,
+        segments = listing => segments?,
         signal = signals.first() => return Err(Failure::new(Class::Interrupted(signal), "broken off")),
     };
     if arguments.json {

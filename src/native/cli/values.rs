@@ -6,6 +6,7 @@ use bytesize::ByteSize;
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 use crate::ltx::Timestamp;
+use crate::replica::Level;
 
 /// `1s`, `500ms`
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
@@ -15,6 +16,21 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|duration| !duration.is_zero())
         .ok_or_else(|| format!("it must be longer than nothing: {example}"))
+}
+
+/// One level, or all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Levels(pub(super) Option<Level>);
+
+/// `9`, `all`
+pub(super) fn levels(text: &str) -> Result<Levels, String> {
+    if text == "all" {
+        return Ok(Levels(None));
+    }
+    let level = text.parse().ok().and_then(Level::new);
+    level
+        .map(|level| Levels(Some(level)))
+        .ok_or_else(|| "a level is a number from 0 to 9, or all".to_owned())
 }
 
 /// `64MiB`

@@ -232,7 +232,7 @@ impl Object<'_> {
     /// Whether it is our object that stands, and not one that was created in the same moment.
     async fn stands(&self, tag: Option<String>) -> Result<()> {
         match self.tag().await? {
-            Some(found) if found == tag || tag.is_none() => Ok(()),
+            Some(found) if tag.is_none() || bare(found.as_deref()) == bare(tag.as_deref()) => Ok(()),
             _ => Err(Error::Exists(self.what())),
         }
     }
@@ -301,9 +301,8 @@ impl Object<'_> {
     async fn complete(&self, upload: &mut dyn MultipartUpload, link: &Link) -> Result<()> {
         let conditional = matches!(self.store.bucket, Bucket::S3(_)) && self.promise() != Promise::None;
         link.conditional_completion.store(conditional, Ordering::Relaxed);
-        if !conditional {
-            self.is_absent().await?;
-        }
+        // Some providers that keep the promise for objects of one request do not keep it here.
+        self.is_absent().await?;
         let completed = upload.complete().await;
         if let Err(error) = &completed
             && conditional
@@ -351,6 +350,11 @@ impl Object<'_> {
         }
         FOUND.with_borrow_mut(|found| found.insert(place, promise));
     }
+}
+
+/// An entity tag without its quotes, which not every answer has.
+fn bare(tag: Option<&str>) -> Option<&str> {
+    tag.map(|tag| tag.trim_matches('"'))
 }
 
 /// Sends a part again after a fault that may pass.
