@@ -7,7 +7,8 @@ use bytes::Bytes;
 use super::{Error, Options};
 use crate::ltx::{self, Codec, Compressor, Decoder, Encoder, Event, FileChecksum};
 use crate::native::replicate::staged::{LARGE, Stage, Staged};
-use crate::replica::{BundleEnd, BundleWriter, Level, Member, SegmentId, SegmentInfo, bundle_end};
+use crate::replica::{BundleWriter, Level, SegmentId, SegmentInfo};
+use crate::restore::members;
 use crate::store::Store;
 
 /// What is read at once.
@@ -44,21 +45,6 @@ pub(super) async fn recode(
         body,
         checksum: Some(checksum),
     })
-}
-
-/// The members of a bundle of raw segments, each by the end of the object.
-pub(super) async fn members(store: &dyn Store, bundle: SegmentInfo) -> Result<Vec<Member>, Error> {
-    let (id, size) = (bundle.id, bundle.size);
-    let invalid = |error| Error::Bundle { segment: id, error };
-    let mut len = BundleWriter::TAIL.min(size);
-    loop {
-        let tail = store.read(id, size.saturating_sub(len)..size).await?;
-        match bundle_end(&tail, id, size).map_err(invalid)? {
-            BundleEnd::Members(members) => return Ok(members),
-            BundleEnd::Need(more) if more > len => len = more,
-            BundleEnd::Need(_) => return Err(invalid(crate::replica::InvalidBundle("its index is cut off"))),
-        }
-    }
 }
 
 async fn bundle(source: &dyn Store, object: SegmentInfo, options: &Options) -> Result<Staged, Error> {

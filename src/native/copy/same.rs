@@ -1,9 +1,9 @@
 //! Whether what is at the destination is what would be copied there.
 
 use super::Error;
-use super::recode::members;
 use crate::ltx::{Codec, Decoder, Event, Header};
 use crate::replica::{Level, SegmentInfo};
+use crate::restore::members;
 use crate::store::Store;
 
 /// The header, and the first page, packed however badly, are within so many bytes.
