@@ -47,6 +47,8 @@ pub async fn run(store: &dyn Store) {
 
 /// Deletion, for stores that allow it; deletes `id`.
 pub async fn deletes(store: &dyn Store, id: SegmentId) {
+    let info = store.stat(id).await.expect("stat").expect("it is there");
+    let bytes = store.read(id, 0..info.size).await.expect("read");
     store.delete(id).await.expect("delete");
     assert_eq!(
         store.stat(id).await.expect("stat"),
@@ -54,6 +56,18 @@ pub async fn deletes(store: &dyn Store, id: SegmentId) {
         "a deleted object is gone"
     );
     store.delete(id).await.expect("deleting what is gone is no error");
+    store.create(id, &bytes).await.expect("its name is free again");
+    let missing = SegmentId { max: Txid(99), ..id };
+    store.delete_all(&[missing, id]).await.expect("delete several");
+    assert_eq!(
+        store.stat(id).await.expect("stat"),
+        None,
+        "what is deleted with others is gone"
+    );
+    store
+        .delete_all(&[])
+        .await
+        .expect("to delete nothing is no error");
 }
 
 /// A small valid segment at level 0: one page of a one-page database, in the chain of `sum`.

@@ -115,4 +115,8 @@ impl Store for Counted {
     async fn delete(&self, id: SegmentId) -> Result<()> {
         self.count(Kind::Delete, self.inner.delete(id)).await
     }
+
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        self.count(Kind::Delete, self.inner.delete_all(ids)).await
+    }
 }

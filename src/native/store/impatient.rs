@@ -82,4 +82,8 @@ impl Store for Impatient {
     async fn delete(&self, id: SegmentId) -> Result<()> {
         self.judge(self.inner.delete(id).await)
     }
+
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        self.judge(self.inner.delete_all(ids).await)
+    }
 }

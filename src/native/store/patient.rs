@@ -103,4 +103,8 @@ impl Store for Patient {
     async fn delete(&self, id: SegmentId) -> Result<()> {
         self.inner.delete(id).await
     }
+
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        self.inner.delete_all(ids).await
+    }
 }

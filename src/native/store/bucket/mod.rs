@@ -19,9 +19,9 @@ use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use object_store::path::Path;
-use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStoreExt as _};
+use object_store::{GetOptions, GetRange, ObjectMeta, ObjectStore as _, ObjectStoreExt as _};
 
 use self::connect::Link;
 use self::place::Place;
@@ -281,5 +281,22 @@ impl Store for BucketStore {
             Err(Error::NotFound(_)) => Ok(()),
             result => result,
         }
+    }
+
+    /// S3 takes a thousand in one request.
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        let keys: Vec<Path> = ids.iter().map(|&id| self.object(id)).collect::<Result<_>>()?;
+        self.ask(&format!("{} objects", keys.len()), async |link| {
+            let keys = stream::iter(keys.clone()).map(Ok).boxed();
+            let mut deletions = link.objects.delete_stream(keys);
+            while let Some(deleted) = deletions.next().await {
+                match deleted {
+                    Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+        .await
     }
 }

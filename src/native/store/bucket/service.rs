@@ -204,6 +204,7 @@ fn kind(request: &HttpRequest) -> Kind {
     match *request.method() {
         Method::HEAD => Kind::Head,
         Method::DELETE => Kind::Delete,
+        Method::POST if has(query, "delete") => Kind::Delete,
         Method::GET if has(query, "list-type") || has(query, "comp") => Kind::List,
         Method::GET => Kind::Get,
         _ => Kind::Put,
