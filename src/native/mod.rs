@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod copy;
 pub mod doctor;
+pub mod fleet;
 pub mod metrics;
 pub mod new_file;
 pub mod prices;

@@ -70,6 +70,18 @@ pub(super) enum Item {
     Folder(Folder),
 }
 
+impl Database {
+    /// With the usual treatment.
+    pub fn new(path: PathBuf, replicas: Vec<Replica>) -> Self {
+        Self {
+            path,
+            treatment: Treatment::default(),
+            replicas,
+            place: Place::default(),
+        }
+    }
+}
+
 impl Folder {
     /// The database that a file of the folder is. An error where it has no place to go.
     pub fn database(&self, file: &Path) -> Result<Database, String> {

@@ -200,6 +200,11 @@ struct Keys {
 }
 
 impl Replica {
+    /// With the usual settings.
+    pub fn new(destination: Destination) -> Self {
+        Settings::default().replica(destination, Place::default())
+    }
+
     /// `None`, and a complaint, if it does not say where it is.
     pub(super) fn read(reader: &Reader<'_>, node: &Node, outer: &Settings) -> Option<Self> {
         let mut section = Section::of(reader, "a replica", node)?;

@@ -1,0 +1,400 @@
+//! The control socket: JSON over HTTP, as Litestream's, for who may open the socket's file.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `POST /sync {"path", "wait", "timeout"}` | where each replica stands |
+//! | `GET /list` | the databases, their replicas, and how they are |
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::Fleet;
+use crate::ltx::Txid;
+use crate::native::config::Socket;
+use crate::native::replicate::{SyncRequest, Synced};
+
+/// How many connections are answered at a time.
+const CONNECTIONS: usize = 32;
+/// How large a request may be.
+const REQUEST_BYTES: usize = 64 * 1024;
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// How long `sync` waits unless it says.
+const SYNC_TIME: Duration = Duration::from_secs(30);
+
+/// What `POST /sync` takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SyncQuestion {
+    /// The database.
+    pub path: PathBuf,
+    /// Answer when every replica has confirmed what is committed now.
+    #[serde(default)]
+    pub wait: bool,
+    /// For so many seconds at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+}
+
+/// What it answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SyncAnswer {
+    /// `synced`: every replica has it; `requested`: it was not waited for.
+    pub status: String,
+    /// The database.
+    pub path: PathBuf,
+    /// The replicas.
+    pub replicas: Vec<ReplicaAnswer>,
+}
+
+/// Where a replica stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ReplicaAnswer {
+    /// Its URL.
+    pub replica: String,
+    /// Its transaction.
+    pub txid: Option<Txid>,
+    /// Why it does not get on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+}
+
+/// A database in `GET /list`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DatabaseAnswer {
+    /// The database.
+    pub path: PathBuf,
+    /// `replicating`, or `failing`.
+    pub status: String,
+    /// Why it cannot be followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Its replicas.
+    pub replicas: Vec<ReplicaAnswer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Refusal {
+    error: String,
+}
+
+/// The socket, as long as it is kept.
+#[derive(Debug)]
+pub struct Control {
+    task: JoinHandle<()>,
+    path: PathBuf,
+    inode: Option<u64>,
+}
+
+impl Control {
+    /// Listens, and answers on this thread's [`LocalSet`](tokio::task::LocalSet).
+    pub fn listen(socket: &Socket, fleet: Fleet) -> io::Result<Self> {
+        let path = socket.path.clone();
+        remove_stale(&path)?;
+        // The file has its permissions from its first moment on.
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777 & !socket.permissions));
+        let listener = UnixListener::bind(&path);
+        rustix::process::umask(before);
+        let listener = listener?;
+        tracing::info!(socket = %path.display(), "commands are taken here");
+        let task = tokio::task::spawn_local(accept(listener, fleet));
+        let inode = inode(&path);
+        Ok(Self { task, path, inode })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        self.task.abort();
+        // Unless somebody else's is there by now.
+        if self.inode.is_some() && inode(&self.path) == self.inode {
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn inode(path: &Path) -> Option<u64> {
+    path.symlink_metadata().ok().map(|metadata| metadata.ino())
+}
+
+/// What a process left that could not clean up.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(metadata) = path.symlink_metadata() else {
+        return Ok(());
+    };
+    if !metadata.file_type().is_socket() {
+        return Err(io::Error::other("there is a file of another kind"));
+    }
+    match StdUnixStream::connect(path) {
+        Ok(_) => Err(io::Error::other(
+            "another walferry listens there: give each its own",
+        )),
+        Err(_) => std::fs::remove_file(path),
+    }
+}
+
+async fn accept(listener: UnixListener, fleet: Fleet) {
+    let mut connections = JoinSet::new();
+    loop {
+        if connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let fleet = fleet.clone();
+                connections.spawn_local(answer_one(stream, fleet));
+            }
+            Err(error) => {
+                tracing::debug!("cannot accept a connection to the control socket: {error}");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn answer_one(stream: UnixStream, fleet: Fleet) {
+    let service = service_fn(|request| {
+        let fleet = fleet.clone();
+        async move { Ok::<_, Infallible>(answer(&fleet, request).await) }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIME)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!("a connection to the control socket ended early: {error}");
+    }
+}
+
+async fn answer(fleet: &Fleet, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let path = request.uri().path().to_owned();
+    match (request.method(), path.as_str()) {
+        (&Method::GET, "/list") => json(StatusCode::OK, &list(fleet)),
+        (&Method::POST, "/sync") => {
+            let body = Limited::new(request.into_body(), REQUEST_BYTES).collect();
+            let question = match timeout(REQUEST_TIME, body).await {
+                Ok(Ok(body)) => serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string()),
+                Ok(Err(error)) => Err(error.to_string()),
+                Err(_) => Err("it took too long to arrive".to_owned()),
+            };
+            match question {
+                Ok(question) => sync(fleet, question).await,
+                Err(why) => refuse(
+                    StatusCode::BAD_REQUEST,
+                    format!("the request cannot be read: {why}"),
+                ),
+            }
+        }
+        (_, "/sync" | "/list") => refuse(StatusCode::METHOD_NOT_ALLOWED, "GET /list, POST /sync".to_owned()),
+        _ => refuse(
+            StatusCode::NOT_FOUND,
+            "there are GET /list and POST /sync".to_owned(),
+        ),
+    }
+}
+
+fn list(fleet: &Fleet) -> Vec<DatabaseAnswer> {
+    let databases = fleet.databases();
+    let databases = databases.borrow();
+    let answer = |status: &std::rc::Rc<crate::native::status::DatabaseStatus>| {
+        let failure = status.failure.borrow().clone();
+        DatabaseAnswer {
+            path: status.path.clone(),
+            status: if failure.is_some() {
+                "failing"
+            } else {
+                "replicating"
+            }
+            .to_owned(),
+            failure,
+            replicas: replicas(fleet, &status.path),
+        }
+    };
+    databases.iter().map(answer).collect()
+}
+
+fn replicas(fleet: &Fleet, database: &Path) -> Vec<ReplicaAnswer> {
+    let Some(status) = fleet.status(database) else {
+        return Vec::new();
+    };
+    let answer = |replica: &std::rc::Rc<crate::native::status::ReplicaStatus>| ReplicaAnswer {
+        replica: replica.name.clone(),
+        txid: replica.confirmed.get().map(|position| position.txid),
+        failure: replica.failure.borrow().clone(),
+    };
+    status.replicas.iter().map(answer).collect()
+}
+
+async fn sync(fleet: &Fleet, question: SyncQuestion) -> Response<Full<Bytes>> {
+    let given = question.path;
+    let path = given.canonicalize().unwrap_or_else(|_| given.clone());
+    let db = path.display();
+    let Some(status) = fleet.status(&path) else {
+        return refuse(
+            StatusCode::NOT_FOUND,
+            format!("the database {db} is not replicated here"),
+        );
+    };
+    let Some(engine) = fleet.requests(&path) else {
+        let why = status.failure.borrow().clone();
+        let why = why.unwrap_or_else(|| "it is about to be".to_owned());
+        return refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{db} is not followed now: {why}"),
+        );
+    };
+    let limit = question
+        .timeout
+        .map_or(Ok(SYNC_TIME), Duration::try_from_secs_f64);
+    let Ok(limit) = limit else {
+        return refuse(
+            StatusCode::BAD_REQUEST,
+            "timeout is a number of seconds".to_owned(),
+        );
+    };
+    let (reply, synced) = oneshot::channel();
+    let wished = async {
+        engine.send(SyncRequest { reply }).await.ok()?;
+        if question.wait {
+            synced.await.ok()
+        } else {
+            Some(Vec::new())
+        }
+    };
+    match timeout(limit, wished).await {
+        Ok(Some(synced)) => {
+            let replicas = if question.wait {
+                synced.into_iter().map(ReplicaAnswer::from).collect()
+            } else {
+                replicas(fleet, &path)
+            };
+            let status = if question.wait { "synced" } else { "requested" };
+            json(
+                StatusCode::OK,
+                &SyncAnswer {
+                    status: status.to_owned(),
+                    path,
+                    replicas,
+                },
+            )
+        }
+        Ok(None) => refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{db} could not be synced: it is not followed any more"),
+        ),
+        Err(_) => {
+            let slow = replicas(fleet, &path)
+                .into_iter()
+                .filter_map(|replica| replica.failure);
+            let why = slow.collect::<Vec<_>>().join("; ");
+            let seconds = limit.as_secs_f64();
+            refuse(
+                StatusCode::GATEWAY_TIMEOUT,
+                match why.is_empty() {
+                    true => format!("{db} was not synced within {seconds} s; it goes on"),
+                    false => format!("{db} was not synced within {seconds} s; it goes on: {why}"),
+                },
+            )
+        }
+    }
+}
+
+impl From<Synced> for ReplicaAnswer {
+    fn from(synced: Synced) -> Self {
+        Self {
+            replica: synced.replica,
+            txid: Some(synced.position.txid),
+            failure: None,
+        }
+    }
+}
+
+fn refuse(status: StatusCode, error: String) -> Response<Full<Bytes>> {
+    json(status, &Refusal { error })
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
+    let mut body = serde_json::to_vec(body).unwrap_or_default();
+    body.push(b'\n');
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
+    response
+}
+
+/// Why a question got no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AskError {
+    /// Nobody listens.
+    #[error("no walferry takes commands at {}: {source}; is socket enabled in its configuration?", path.display())]
+    Silent {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It says why not.
+    #[error("{0}")]
+    Refused(String),
+    /// The answer cannot be understood.
+    #[error("what answers at the control socket is no walferry: {0}")]
+    Unreadable(String),
+}
+
+/// Asks the walferry at a socket to sync a database.
+pub async fn ask_sync(socket: &Path, question: &SyncQuestion) -> Result<SyncAnswer, AskError> {
+    let silent = |source| AskError::Silent {
+        path: socket.to_owned(),
+        source,
+    };
+    let unreadable = |error: &dyn std::error::Error| AskError::Unreadable(error.to_string());
+    let stream = UnixStream::connect(socket).await.map_err(silent)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let connection = tokio::task::spawn_local(connection);
+    let body = serde_json::to_vec(question).map_err(|error| unreadable(&error))?;
+    let request = Request::post("/sync")
+        .header(hyper::header::HOST, "walferry")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(|error| unreadable(&error))?;
+    let response = sender
+        .send_request(request)
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), REQUEST_BYTES)
+        .collect()
+        .await
+        .map_err(|error| AskError::Unreadable(error.to_string()))?
+        .to_bytes();
+    connection.abort();
+    if status.is_success() {
+        serde_json::from_slice(&body).map_err(|error| unreadable(&error))
+    } else {
+        let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        Err(AskError::Refused(refusal.error))
+    }
+}

@@ -1,0 +1,267 @@
+//! One database of a fleet: followed, and followed again after it failed.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{Wishes, drill};
+use crate::native::config::Database;
+use crate::native::replicate::{self, Environment, Error, Options, Replica, ReplicaOptions, SyncRequest};
+use crate::native::sqlite;
+use crate::native::status::{DatabaseStatus, ReplicaStatus};
+use crate::native::store::{Destination, Impatient};
+use crate::store::Store;
+
+/// The first wait after a failure; it doubles up to [`LONGEST_WAIT`], and starts over after so long without one.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// A start that takes longer does not hold up those that wait for their turn: its destination may be away.
+const LONGEST_START: Duration = Duration::from_secs(2);
+const START_LOOK: Duration = Duration::from_millis(20);
+
+/// A database, and what is known of it.
+#[derive(Debug)]
+pub(super) struct Member {
+    database: Database,
+    /// Found in a folder: it goes when the file goes.
+    is_scanned: bool,
+    status: Rc<DatabaseStatus>,
+    requests: RefCell<Option<mpsc::Sender<SyncRequest>>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Member {
+    pub(super) fn new(database: Database, is_scanned: bool) -> Self {
+        let replicas = database.replicas.iter().map(|replica| {
+            let destination = &replica.destination;
+            ReplicaStatus::new(destination.to_string(), destination.kind())
+        });
+        Self {
+            status: DatabaseStatus::new(database.path.clone(), replicas.collect()),
+            database,
+            is_scanned,
+            requests: RefCell::default(),
+            stop: watch::Sender::new(false),
+        }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.database.path
+    }
+
+    pub(super) fn is_scanned(&self) -> bool {
+        self.is_scanned
+    }
+
+    pub(super) fn status(&self) -> &Rc<DatabaseStatus> {
+        &self.status
+    }
+
+    /// The way to ask its engine, while it runs.
+    pub(super) fn requests(&self) -> Option<mpsc::Sender<SyncRequest>> {
+        self.requests.borrow().clone()
+    }
+
+    /// Ships what is committed, and ends.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    async fn stopped(&self) {
+        // The sender lives as long as this does.
+        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
+    }
+
+    /// Follows until it is stopped, or has failed where that is the end of it.
+    pub(super) async fn follow(
+        &self,
+        environment: &Environment,
+        wishes: &Wishes,
+        starts: &Semaphore,
+    ) -> Result<(), Error> {
+        let db = self.path().display();
+        let mut wait = FIRST_WAIT;
+        loop {
+            if !wishes.strict && !self.there(environment).await {
+                return Ok(());
+            }
+            let began = Instant::now();
+            let Err(error) = self.follow_once(environment, wishes, starts).await else {
+                return Ok(());
+            };
+            if wishes.strict || wishes.once || *self.stop.borrow() {
+                // What was deleted on purpose is not a failure of ours.
+                let gone = self.is_scanned && !self.path().exists();
+                return if gone { Ok(()) } else { Err(error) };
+            }
+            if began.elapsed() > LONGEST_WAIT {
+                wait = FIRST_WAIT;
+            }
+            self.status.failure.replace(Some(error.to_string()));
+            match self.remedy(&error) {
+                Remedy::None => {
+                    tracing::error!(%db, "given up until walferry is started again: {error}");
+                    self.stopped().await;
+                    return Err(error);
+                }
+                Remedy::NewFile => tracing::warn!(%db, "{error}"),
+                Remedy::Write | Remedy::Time => {
+                    tracing::error!(%db, retry_in = ?wait, "{error}");
+                    tokio::select! {
+                        () = self.until(self.remedy(&error), wait, environment) => {}
+                        () = self.stopped() => return Err(error),
+                    }
+                    wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+                }
+            }
+        }
+    }
+
+    async fn follow_once(
+        &self,
+        environment: &Environment,
+        wishes: &Wishes,
+        starts: &Semaphore,
+    ) -> Result<(), Error> {
+        let turn = tokio::select! {
+            turn = starts.acquire() => turn,
+            () = self.stopped() => return Ok(()),
+        };
+        let mut replicas = Vec::new();
+        for (replica, status) in self.database.replicas.iter().zip(&self.status.replicas) {
+            let mut store: Rc<dyn Store> = replica.destination.open(&replica.access)?;
+            if wishes.once {
+                store = Rc::new(Impatient::new(store));
+            }
+            let is_worker = matches!(replica.destination, Destination::Worker(_));
+            replicas.push(Replica {
+                store,
+                options: ReplicaOptions {
+                    sync_interval: replica.sync_interval,
+                    upkeep: (!is_worker).then(|| replica.policy.clone()),
+                    self_kept: is_worker,
+                    ..ReplicaOptions::new(replica.codec)
+                },
+                status: Rc::clone(status),
+            });
+        }
+        let (sender, receiver) = mpsc::channel(8);
+        self.requests.replace(Some(sender));
+        let usual = Options::new(self.path().to_owned());
+        let treatment = &self.database.treatment;
+        let options = Options {
+            state: treatment.state_of(self.path()),
+            set_wal: treatment.set_wal,
+            checkpoint_frames: treatment.checkpoint_frames.unwrap_or(usual.checkpoint_frames),
+            wal_limit: treatment.wal_limit.unwrap_or(usual.wal_limit),
+            once: wishes.once,
+            takeover: wishes.takeover,
+            shutdown_timeout: wishes.shutdown_timeout,
+            requests: Some(receiver),
+            ..usual
+        };
+        let drills: Vec<Rc<dyn Store>> = replicas.iter().map(|replica| Rc::clone(&replica.store)).collect();
+        let status = Rc::clone(&self.status);
+        let mut engine = std::pin::pin!(replicate::run(
+            options,
+            replicas,
+            status,
+            environment,
+            self.stopped()
+        ));
+        let started = async {
+            // The turn is given back when the first copy is there.
+            let _ = timeout(LONGEST_START, self.first_copies()).await;
+            drop(turn);
+            self.status.failure.replace(None);
+            drill::run(&self.database.replicas, &drills, &self.status, environment).await
+        };
+        let result = tokio::select! {
+            result = &mut engine => result,
+            never = started => match never {},
+        };
+        self.requests.replace(None);
+        result
+    }
+
+    /// Every replica has answered, one way or the other. Looked at for a moment, while starting.
+    async fn first_copies(&self) {
+        let answered = |status: &Rc<ReplicaStatus>| {
+            status.last_success.get().is_some() || status.failure.borrow().is_some()
+        };
+        while !self.status.replicas.iter().all(answered) {
+            sleep(START_LOOK).await;
+        }
+    }
+
+    /// Waits until there is something to follow; false if it was stopped before.
+    async fn there(&self, environment: &Environment) -> bool {
+        let mut told = false;
+        loop {
+            let is_there = self.path().metadata().map(|metadata| metadata.len() > 0);
+            let db = self.path().display();
+            match is_there {
+                Ok(true) => return true,
+                // An application is about to fill it.
+                Ok(false) => {}
+                Err(_) if told => {}
+                Err(error) => {
+                    told = true;
+                    self.status
+                        .failure
+                        .replace(Some(format!("the database is not there yet: {error}")));
+                    tracing::warn!(%db, "it is not there yet, and followed as soon as it is: {error}");
+                }
+            }
+            tokio::select! {
+                () = self.until(Remedy::Write, Duration::ZERO, environment) => {}
+                () = self.stopped() => return false,
+            }
+        }
+    }
+
+    /// What may make it better.
+    fn remedy(&self, error: &Error) -> Remedy {
+        match error {
+            Error::Replaced(_) => Remedy::NewFile,
+            Error::Moved { .. } | Error::PageSize { .. } => Remedy::None,
+            Error::Database(error) if error.class() == sqlite::Class::Input => Remedy::Write,
+            _ => Remedy::Time,
+        }
+    }
+
+    async fn until(&self, remedy: Remedy, wait: Duration, environment: &Environment) {
+        if remedy == Remedy::Write {
+            let (path, hub) = (self.path(), &environment.hub);
+            if path.exists() {
+                // The file alone: it may have no WAL.
+                let mut watcher = hub.watch(path, path);
+                watcher.wait().await;
+            } else {
+                let mut folders = hub.watch_folders();
+                folders.add(path.parent().unwrap_or(path));
+                while !path.exists() {
+                    folders.changed().await;
+                }
+            }
+        }
+        sleep(wait).await;
+    }
+}
+
+/// What may make a failure better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Remedy {
+    /// Nothing that happens here.
+    None,
+    /// There is another file already.
+    NewFile,
+    /// Somebody writes to the database, or makes it.
+    Write,
+    /// The destination answers again, somebody else is done.
+    Time,
+}
