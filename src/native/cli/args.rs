@@ -50,6 +50,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Replicate(Replicate),
+    Databases(Databases),
+    Sync(Sync),
     Restore(Restore),
     Verify(Verify),
     Ltx(Ltx),
@@ -63,50 +65,139 @@ pub(super) enum Command {
     Version(Version),
 }
 
-/// Follow a live database and ship what it commits
+/// Follow live databases and ship what they commit
 ///
-/// The database stays as it is: no table, no row, no setting is left in it, and its writers never wait. What is
-/// not shipped yet stays in its WAL; a destination that is down is tried again until it answers. Ctrl-C or SIGTERM
-/// ships what is committed and ends; a second one ends at once.
+/// One database and where it goes, or all that a configuration file names. A database stays as it is: no table, no
+/// row, no setting is left in it, and its writers never wait. What is not shipped yet stays in its WAL; a destination
+/// that is down is tried again until it answers. Ctrl-C or SIGTERM ships what is committed and ends; a second one ends
+/// at once.
+///
+/// Without a database, the configuration is read from $WALFERRY_CONFIG, $LITESTREAM_CONFIG, /etc/walferry.yml or
+/// /etc/litestream.yml. A database of it that fails is tried again; the others run on.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  walferry replicate /srv/app.db file:///mnt/backup/app
+  walferry replicate -config /etc/litestream.yml
+  walferry replicate /srv/app.db s3://my-bucket/app file:///mnt/backup/app
   walferry replicate --codec lz4-frame /srv/app.db file:///mnt/backup/app    # for Litestream before 0.5.16
   WALFERRY_TOKEN=… walferry replicate /srv/app.db https://ferry.example.workers.dev/v1/app
+  walferry replicate -exec 'myapp --port 80' -restore-if-db-not-exists -config app.yml
   walferry replicate --once /srv/app.db file:///mnt/backup/app               # from cron")]
 pub(super) struct Replicate {
     /// The database file, in WAL mode
-    #[arg(value_name = "DB")]
-    pub(super) database: PathBuf,
+    #[arg(value_name = "DB", requires = "replicas")]
+    pub(super) database: Option<PathBuf>,
+
+    /// Its replicas: s3://bucket/path, gs://…, abs://…, file:///path, or https://host/v1/name with its token in
+    /// WALFERRY_TOKEN
+    #[arg(value_name = "URL")]
+    pub(super) replicas: Vec<String>,
 
     #[command(flatten)]
-    pub(super) replica: Replica,
+    pub(super) config: ConfigFile,
 
-    /// Under load, ship once in this time; the first write after a pause ships at once
-    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::interval)]
-    pub(super) sync_interval: Duration,
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    pub(super) insecure: bool,
 
-    /// How pages are packed: lz4 (default for folders; Litestream 0.5.16 and later restore it), lz4-frame
+    /// Start this application when its databases are followed, pass it our signals, and end with it, with its exit
+    /// code. A second signal does not wait until everything is shipped
+    #[arg(long, value_name = "CMD")]
+    pub(super) exec: Option<String>,
+
+    /// Restore a database that is not there before it is followed, if a replica has it
+    #[arg(long)]
+    pub(super) restore_if_db_not_exists: bool,
+
+    /// Go on where someone else has moved a replica, or owns it
+    #[arg(long)]
+    pub(super) takeover: bool,
+
+    /// Under load, ship once in this time; the first write after a pause ships at once [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::interval, requires = "database")]
+    pub(super) sync_interval: Option<Duration>,
+
+    /// How pages are packed: lz4 (default for folders and buckets; Litestream 0.5.16 and later restore it), lz4-frame
     /// (Litestream 0.5.0 to 0.5.15 too), deflate (default for Workers: a quarter fewer bytes, walferry only), stored
-    #[arg(long, value_name = "CODEC")]
+    #[arg(long, value_name = "CODEC", requires = "database")]
     pub(super) codec: Option<Codec>,
 
     /// Switch the database to WAL mode if it is not
-    #[arg(long)]
+    #[arg(long, requires = "database")]
     pub(super) set_wal: bool,
 
-    /// When the WAL is longer, take the write lock for the moment it needs to start again
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = values::size)]
-    pub(super) wal_limit: u64,
+    /// When the WAL is longer, take the write lock for the moment it needs to start again [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, requires = "database")]
+    pub(super) wal_limit: Option<u64>,
 
     /// Tell metrics (/metrics) and health (/health) at this address: `:9090`, or `9090` for this machine only
     #[arg(long, value_name = "ADDRESS")]
     pub(super) addr: Option<Address>,
 
+    /// Take commands (walferry sync) at this socket
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+
     /// Ship what is committed now, then end; a destination that stays away for 15 s is a failure
     #[arg(long)]
     pub(super) once: bool,
+}
+
+/// Which configuration file.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Take the values in it as they are: $NAME stands for nothing else
+    #[arg(long)]
+    pub(super) no_expand_env: bool,
+}
+
+/// List the databases of a configuration, and where they go
+#[derive(Debug, Args)]
+pub(super) struct Databases {
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+
+    /// Print them, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Ship what a database has committed, now
+///
+/// Asks the walferry that replicates it, at its control socket (`socket: {enabled: true}` in its configuration, or
+/// replicate --socket).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry sync -wait /srv/app.db
+  walferry sync -wait -timeout 5s -socket /run/walferry.sock -json /srv/app.db")]
+pub(super) struct Sync {
+    /// The database
+    #[arg(value_name = "DB")]
+    pub(super) database: PathBuf,
+
+    /// Return when every replica has confirmed it
+    #[arg(long)]
+    pub(super) wait: bool,
+
+    /// Wait no longer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::interval)]
+    pub(super) timeout: Duration,
+
+    /// The control socket (default: the configuration's, or /var/run/walferry.sock)
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+
+    /// Print the answer, or the error, as JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Turn a replica back into a database

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 
-use crate::native::{copy, replicate, restore, sqlite, store as destinations};
+use crate::native::{config, copy, replicate, restore, sqlite, store as destinations};
 use crate::replica::PlanError;
 use crate::{restore as core, store};
 
@@ -20,7 +20,8 @@ Exit codes:
   6  someone else writes to the replica, or replicates the database
   7  the replica is empty, incomplete or damaged
   8  refused to overwrite an existing file
-  130, 143  broken off by Ctrl-C, SIGTERM";
+  130, 143  broken off by Ctrl-C, SIGTERM
+  With replicate --exec, the application's own code, unless that is 0.";
 
 /// What kind of failure it is; scripts tell by the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) enum Class {
     Exists,
     /// By a signal of this number.
     Interrupted(i32),
+    /// The application that was started ended with this code.
+    Application(u8),
 }
 
 /// Why a command did not do what it was asked.
@@ -55,6 +58,7 @@ impl Class {
             Self::Conflict => 6,
             Self::Damaged => 7,
             Self::Exists => 8,
+            Self::Application(code) => code,
             Self::Interrupted(signal) => u8::try_from(signal).unwrap_or_default().saturating_add(128),
         })
     }
@@ -71,6 +75,7 @@ impl Class {
             Self::Damaged => "damaged",
             Self::Exists => "exists",
             Self::Interrupted(_) => "interrupted",
+            Self::Application(_) => "application",
         }
     }
 }
@@ -109,6 +114,12 @@ impl Failure {
             message: format!("{what}: {}", self.message),
             ..self
         }
+    }
+}
+
+impl From<config::Error> for Failure {
+    fn from(error: config::Error) -> Self {
+        Self::of(Class::Usage, &error)
     }
 }
 

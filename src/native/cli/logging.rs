@@ -51,7 +51,6 @@ pub(super) fn start(level: Option<LogLevel>, format: Option<LogFormat>) {
 }
 
 /// Goes on as the config says, where the command line said nothing.
-#[allow(dead_code, reason = "whoever reads a config calls it")]
 pub(super) fn configure(level: Option<tracing::Level>, json: bool, stdout: bool) {
     let Some(running) = RUNNING.get() else { return };
     if let Some(level) = level.filter(|_| !running.level_is_said) {

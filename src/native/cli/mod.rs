@@ -2,8 +2,11 @@
 
 mod args;
 mod completions;
+mod config_file;
 mod copy;
+mod databases;
 mod doctor;
+mod exec;
 mod failure;
 mod log_lines;
 mod logging;
@@ -17,6 +20,7 @@ mod restore;
 mod signals;
 mod single_dash;
 mod status;
+mod sync;
 mod values;
 mod verify;
 mod version;
@@ -61,6 +65,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
     logging::start(arguments.log_level, arguments.log_format);
     match arguments.command {
         Command::Replicate(command) => with_runtime(|signals| replicate::run(command, signals)),
+        Command::Databases(command) => databases::run(&command),
+        Command::Sync(command) => with_runtime(|signals| sync::run(command, signals)),
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),

@@ -1,8 +1,9 @@
 //! One database of a fleet: followed, and followed again after it failed.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -24,12 +25,13 @@ const LONGEST_START: Duration = Duration::from_secs(2);
 const START_LOOK: Duration = Duration::from_millis(20);
 
 /// A database, and what is known of it.
-#[derive(Debug)]
 pub(super) struct Member {
     database: Database,
     /// Found in a folder: it goes when the file goes.
     is_scanned: bool,
     status: Rc<DatabaseStatus>,
+    /// Its destinations, once they are open: what was asked of them is counted over all restarts.
+    stores: OnceCell<Vec<Rc<dyn Store>>>,
     requests: RefCell<Option<mpsc::Sender<SyncRequest>>>,
     stop: watch::Sender<bool>,
 }
@@ -44,6 +46,7 @@ impl Member {
             status: DatabaseStatus::new(database.path.clone(), replicas.collect()),
             database,
             is_scanned,
+            stores: OnceCell::new(),
             requests: RefCell::default(),
             stop: watch::Sender::new(false),
         }
@@ -131,9 +134,11 @@ impl Member {
             turn = starts.acquire() => turn,
             () = self.stopped() => return Ok(()),
         };
+        let stores = self.stores()?;
         let mut replicas = Vec::new();
-        for (replica, status) in self.database.replicas.iter().zip(&self.status.replicas) {
-            let mut store: Rc<dyn Store> = replica.destination.open(&replica.access)?;
+        let described = self.database.replicas.iter().zip(&self.status.replicas);
+        for ((replica, status), store) in described.zip(stores) {
+            let mut store = Rc::clone(store);
             if wishes.once {
                 store = Rc::new(Impatient::new(store));
             }
@@ -164,7 +169,6 @@ impl Member {
             requests: Some(receiver),
             ..usual
         };
-        let drills: Vec<Rc<dyn Store>> = replicas.iter().map(|replica| Rc::clone(&replica.store)).collect();
         let status = Rc::clone(&self.status);
         let mut engine = std::pin::pin!(replicate::run(
             options,
@@ -178,7 +182,7 @@ impl Member {
             let _ = timeout(LONGEST_START, self.first_copies()).await;
             drop(turn);
             self.status.failure.replace(None);
-            drill::run(&self.database.replicas, &drills, &self.status, environment).await
+            drill::run(&self.database.replicas, stores, &self.status, environment).await
         };
         let result = tokio::select! {
             result = &mut engine => result,
@@ -186,6 +190,19 @@ impl Member {
         };
         self.requests.replace(None);
         result
+    }
+
+    fn stores(&self) -> Result<&[Rc<dyn Store>], Error> {
+        if let Some(stores) = self.stores.get() {
+            return Ok(stores);
+        }
+        let mut stores: Vec<Rc<dyn Store>> = Vec::new();
+        for (replica, status) in self.database.replicas.iter().zip(&self.status.replicas) {
+            let store = replica.destination.open(&replica.access)?;
+            let _ = status.meter.set(Arc::clone(store.meter()));
+            stores.push(store);
+        }
+        Ok(self.stores.get_or_init(|| stores))
     }
 
     /// Every replica has answered, one way or the other. Looked at for a moment, while starting.
@@ -250,6 +267,14 @@ impl Member {
             }
         }
         sleep(wait).await;
+    }
+}
+
+impl std::fmt::Debug for Member {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Member")
+            .field("database", &self.database)
+            .finish_non_exhaustive()
     }
 }
 

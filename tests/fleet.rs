@@ -1,0 +1,286 @@
+//! Many databases in one process: they come and go, fail and heal, without disturbing each other.
+#![cfg(feature = "native")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use support::{Destination, Process, assert_same_file, restore_ok, wait_until, walferry};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A folder with databases, replicas, a configuration and a control socket.
+struct Scene {
+    folder: tempfile::TempDir,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("dbs")).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().canonicalize().unwrap().join(name)
+    }
+
+    fn replica(&self, name: &str) -> Destination {
+        Destination::Folder(self.path("replicas").join(name))
+    }
+
+    /// `dbs` is what comes after that key; `ROOT` stands for the folder.
+    fn configure(&self, text: &str) -> PathBuf {
+        let file = self.path("walferry.yml");
+        let text = format!("socket: {{enabled: true, path: ROOT/socket}}\n{text}");
+        let root = self.folder.path().canonicalize().unwrap();
+        fs::write(&file, text.replace("ROOT", root.to_str().unwrap())).unwrap();
+        file
+    }
+
+    fn replicate(&self, dbs: &str, extra: &[&str]) -> Process {
+        let file = self.configure(dbs);
+        let mut command = walferry();
+        command.args(["replicate", "--log-level", "warn", "-config"]);
+        command.arg(file).args(extra);
+        Process::start(&mut command)
+    }
+
+    fn sync(&self, database: &str) -> Output {
+        let mut command = walferry();
+        command
+            .args(["sync", "-wait", "-json", "-socket"])
+            .arg(self.path("socket"));
+        command.arg(self.path(database)).output().unwrap()
+    }
+
+    /// Everything that is committed now is shipped.
+    fn synced(&self, database: &str) {
+        wait_until(&format!("{database} to be followed"), LONG, || {
+            self.sync(database).status.success()
+        });
+    }
+
+    fn proves(&self, database: &str, replica: &str) {
+        let file = self.path(database);
+        let _: i64 = Connection::open(&file)
+            .unwrap()
+            .query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))
+            .unwrap();
+        let restored = self.path("restored.db");
+        restore_ok(&self.replica(replica), &restored);
+        assert_same_file(&file, &restored, 4096);
+        fs::remove_file(&restored).unwrap();
+    }
+}
+
+fn create(path: &Path, rows: u32) {
+    let db = Connection::open(path).unwrap();
+    db.execute_batch("pragma journal_mode = wal; pragma synchronous = off; create table t (x)")
+        .unwrap();
+    insert_into(&db, rows);
+}
+
+fn insert(path: &Path, rows: u32) {
+    let db = Connection::open(path).unwrap();
+    db.busy_timeout(Duration::from_secs(20)).unwrap();
+    insert_into(&db, rows);
+}
+
+fn insert_into(db: &Connection, rows: u32) {
+    for _ in 0..rows {
+        db.execute("insert into t values (randomblob(300))", []).unwrap();
+    }
+}
+
+const WATCHED: &str = "dbs: [{dir: ROOT/dbs, pattern: '*.db', recursive: true, watch: true, \
+    replica: {path: ROOT/replicas}}]";
+
+#[test]
+fn a_hundred_databases_are_shipped_and_restored_identical() {
+    let scene = Scene::new();
+    let names: Vec<String> = (0..100).map(|n| format!("dbs/{}/{n}.db", n % 3)).collect();
+    (0..3).for_each(|n| fs::create_dir(scene.path(&format!("dbs/{n}"))).unwrap());
+    for name in &names {
+        create(&scene.path(name), 20);
+    }
+    let fleet = scene.replicate(WATCHED, &[]);
+    std::thread::scope(|scope| {
+        for part in names.chunks(25) {
+            scope.spawn(|| {
+                for _ in 0..4 {
+                    part.iter().for_each(|name| insert(&scene.path(name), 5));
+                }
+            });
+        }
+    });
+    wait_until("the first copies", LONG, || {
+        names
+            .iter()
+            .all(|name| scene.path("replicas").join(&name[4..]).join("ltx").exists())
+    });
+    assert_eq!(fleet.terminate(), Some(0));
+    for name in &names {
+        scene.proves(name, &name[4..]);
+    }
+}
+
+#[test]
+fn databases_of_a_watched_folder_come_and_go() {
+    let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 3);
+    fs::write(scene.path("dbs/notes.db"), "these are no pages").unwrap();
+    let fleet = scene.replicate(WATCHED, &[]);
+    scene.synced("dbs/a.db");
+    // One that comes, in a folder that comes.
+    fs::create_dir_all(scene.path("dbs/new/folder")).unwrap();
+    create(&scene.path("dbs/new/folder/b.db"), 3);
+    scene.synced("dbs/new/folder/b.db");
+    // One that goes is not followed any more, and one that comes back is.
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(scene.path(&format!("dbs/a.db{end}")));
+    }
+    wait_until("a.db to be let go", LONG, || {
+        String::from_utf8(scene.sync("dbs/a.db").stderr)
+            .unwrap()
+            .contains("not replicated here")
+    });
+    create(&scene.path("dbs/a.db"), 30);
+    scene.synced("dbs/a.db");
+    assert!(!scene.path("replicas/notes.db").exists());
+    assert_eq!(fleet.terminate(), Some(0));
+    scene.proves("dbs/a.db", "a.db");
+    scene.proves("dbs/new/folder/b.db", "new/folder/b.db");
+}
+
+#[test]
+fn one_that_cannot_be_followed_does_not_hold_up_the_others_and_heals() {
+    let scene = Scene::new();
+    create(&scene.path("dbs/good.db"), 3);
+    fs::write(scene.path("dbs/broken.db"), vec![7; 8192]).unwrap();
+    let one =
+        |name: &str| format!("  - {{path: ROOT/dbs/{name}.db, replica: {{path: ROOT/replicas/{name}}}}}\n");
+    let dbs = format!("dbs:\n{}{}{}", one("broken"), one("missing"), one("good"));
+    let fleet = scene.replicate(&dbs, &[]);
+    scene.synced("dbs/good.db");
+    let says = |name: &str| String::from_utf8(scene.sync(name).stdout).unwrap();
+    assert!(
+        says("dbs/broken.db").contains("not followed now"),
+        "{}",
+        says("dbs/broken.db")
+    );
+    assert!(
+        says("dbs/missing.db").contains("not there yet"),
+        "{}",
+        says("dbs/missing.db")
+    );
+    // Somebody makes the one, and puts a database in the place of the other.
+    create(&scene.path("dbs/missing.db"), 3);
+    create(&scene.path("other.db"), 5);
+    fs::rename(scene.path("other.db"), scene.path("dbs/broken.db")).unwrap();
+    scene.synced("dbs/missing.db");
+    scene.synced("dbs/broken.db");
+    // A database that is replaced while it is followed is followed anew.
+    create(&scene.path("other.db"), 50);
+    for end in ["-wal", "-shm"] {
+        let _ = fs::remove_file(scene.path(&format!("dbs/good.db{end}")));
+    }
+    fs::rename(scene.path("other.db"), scene.path("dbs/good.db")).unwrap();
+    insert(&scene.path("dbs/good.db"), 1);
+    std::thread::sleep(Duration::from_millis(500));
+    scene.synced("dbs/good.db");
+    assert_eq!(fleet.terminate(), Some(0));
+    for name in ["good", "missing", "broken"] {
+        scene.proves(&format!("dbs/{name}.db"), name);
+    }
+}
+
+#[test]
+fn once_ships_all_that_can_be_and_names_the_others() {
+    let scene = Scene::new();
+    for name in ["a", "b"] {
+        create(&scene.path(&format!("dbs/{name}.db")), 3);
+    }
+    let one =
+        |name: &str| format!("  - {{path: ROOT/dbs/{name}.db, replica: {{path: ROOT/replicas/{name}}}}}\n");
+    let file = scene.configure(&format!("dbs:\n{}{}{}", one("a"), one("none"), one("b")));
+    let output = walferry()
+        .args(["replicate", "-once", "-config"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.contains("dbs/none.db: "), "{stderr}");
+    scene.proves("dbs/a.db", "a");
+    scene.proves("dbs/b.db", "b");
+}
+
+#[test]
+fn the_databases_of_a_configuration_are_listed() {
+    let scene = Scene::new();
+    let file = scene.configure(WATCHED);
+    let run = |extra: &[&str]| {
+        let output = walferry()
+            .args(["databases", "-config"])
+            .arg(&file)
+            .args(extra)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (dbs, replicas) = (scene.path("dbs"), scene.path("replicas"));
+    assert!(run(&[]).contains(&format!("{}/*.db  file://{}", dbs.display(), replicas.display())));
+    let json: serde_json::Value = serde_json::from_str(&run(&["-json"])).unwrap();
+    assert_eq!(json[0]["path"], dbs.to_str().unwrap());
+    assert_eq!(json[0]["pattern"], "*.db");
+    // It is found by the environment too, and what is wrong with it is a matter of usage.
+    fs::write(&file, "dbs:\n  - pth: /a\n").unwrap();
+    let output = walferry()
+        .arg("databases")
+        .env("LITESTREAM_CONFIG", &file)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("walferry.yml:2:5: a database has no pth: did you mean path?"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn nobody_else_may_use_the_socket_and_a_stale_one_is_replaced() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 3);
+    drop(std::os::unix::net::UnixListener::bind(scene.path("socket")).unwrap());
+    let fleet = scene.replicate(WATCHED, &[]);
+    scene.synced("dbs/a.db");
+    let mode = scene.path("socket").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let file = scene.path("walferry.yml");
+    let second = walferry()
+        .args(["replicate", "-config"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8(second.stderr).unwrap();
+    assert!(stderr.contains("another walferry listens there"), "{stderr}");
+    assert_eq!(fleet.terminate(), Some(0));
+    assert!(!scene.path("socket").exists());
+    let stderr = String::from_utf8(scene.sync("dbs/a.db").stderr).unwrap();
+    assert!(stderr.contains("no walferry takes commands at"), "{stderr}");
+}
