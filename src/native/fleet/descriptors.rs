@@ -2,8 +2,9 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Open files of a database: it twice, its WAL and index, the page-sum table, the lock of the local state.
-const EACH: u64 = 8;
+/// Open files of a database: it and its WAL three times, its index, the lock of the local state, a page-sum table a
+/// replica.
+const EACH: u64 = 10;
 /// And of the process: its logs, connections, sockets.
 const OTHERS: u64 = 64;
 
