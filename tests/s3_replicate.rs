@@ -63,6 +63,58 @@ fn a_server_that_stays_away_is_awaited_and_nothing_is_lost() {
     proven(&database, &destination);
 }
 
+/// A listing of a bucket tells no times: they are found in the segments, and few are looked into.
+#[test]
+fn a_state_of_the_past_is_found_by_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = S3::start(&folder.path().join("s3"));
+    let database = database(folder.path());
+    let db = database.to_str().unwrap();
+    let proxy = Proxy::start(server.port, |_| Fate::Pass);
+    let destination = replica_at(proxy.port, "app.db");
+    let ferry = replicate(&database, &destination, &["--sync-interval", "10ms"]);
+    let mut between = None;
+    for row in 0..40 {
+        if row == 25 {
+            std::thread::sleep(Duration::from_millis(30));
+            between = Some(jiff::Timestamp::now());
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        run_app(&["commit", db, &format!("row {row}")]);
+    }
+    assert_eq!(ferry.terminate(), Some(0));
+    let shipped = server.objects("app.db").len();
+    assert!(shipped > 30, "{shipped} objects");
+    let (out, before) = (folder.path().join("then.db"), proxy.seen().len());
+    let time = between.unwrap().to_string();
+    let output = restore(&destination, &out, &["-timestamp", &time]);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let script = "import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute('select count(*) from note').fetchone()[0])";
+    let count = std::process::Command::new("python3")
+        .args(["-c", script])
+        .arg(&out)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&count.stdout).trim(), "25");
+    // One listing of the levels, one of the bundles; a binary search; then each segment of the plan, once.
+    let seen = proxy.seen();
+    let lists = seen[before..]
+        .iter()
+        .filter(|head| head.line.contains("list-type=2"))
+        .count();
+    assert!(lists <= 3, "{lists} listings");
+    assert!(
+        seen.len() - before < shipped + 15,
+        "{} requests",
+        seen.len() - before
+    );
+}
+
 #[test]
 fn a_network_with_faults_only_costs_time() {
     let folder = tempfile::tempdir().unwrap();
