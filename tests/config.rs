@@ -391,3 +391,39 @@ fn a_file_is_found_named_or_missed() {
     assert_eq!(path(true), Path::new(&format!("/{pid}.db")));
     assert_eq!(path(false), Path::new("/$PID.db"));
 }
+
+/// Each configuration that a page of the documentation shows.
+#[test]
+fn every_example_in_the_documentation_is_accepted() {
+    fn pages(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pages(&path, found);
+            } else if path.extension().is_some_and(|end| end == "md") {
+                found.push(path);
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = vec![root.join("README.md")];
+    pages(&root.join("docs"), &mut found);
+    let mut examples = 0;
+    for page in found {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for example in text.split("```yaml\n").skip(1) {
+            let example = example.split("```").next().unwrap();
+            if !example.contains("dbs:") {
+                continue;
+            }
+            let set = |_: &str| Some("set".to_owned());
+            let config = Config::parse(&page, example, Some(&set));
+            let config = config.unwrap_or_else(|error| panic!("{error}\n{example}"));
+            let replicas = |config: &Config| urls(config).len();
+            assert!(replicas(&config) > 0, "{}:\n{example}", page.display());
+            assert_eq!(config.warnings.len(), 0, "{}:\n{example}", page.display());
+            examples += 1;
+        }
+    }
+    assert!(examples >= 12, "{examples} examples");
+}
