@@ -66,11 +66,17 @@ pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage:
         return Err(PlanError::Behind { from }.into());
     }
     segments.retain(|segment| !damage.includes(segment.id));
+    let timeless = segments.iter().filter(|segment| segment.timestamp.is_none());
+    let timeless: BTreeSet<SegmentId> = timeless.map(|segment| segment.id).collect();
     let mut bundled = history::toward(store, &mut segments, target, after, damage).await?;
     let mut plan = plan(&segments, target, from)?;
     let planned: BTreeSet<SegmentId> = plan.segments.iter().map(|segment| segment.id).collect();
     bundled.retain(|id, _| planned.contains(id));
     plan.bundled = bundled;
+    for segment in &mut plan.segments {
+        // What was told to choose by was no exact time.
+        segment.timestamp = segment.timestamp.filter(|_| !timeless.contains(&segment.id));
+    }
     Ok(plan)
 }
 
