@@ -7,7 +7,9 @@
 // --no-build   start what is in build/ as it is (as does WALFERRY_NO_BUILD=1)
 // --faults     the Worker with faults on demand, for tests
 //
-// The tokens come from WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN; WALFERRY_ALLOWED_ORIGINS is passed on, too. When it answers it prints {"url":"http://127.0.0.1:8787"}.
+// It needs WALFERRY_TOKEN_KEY, which `walferry token` signs with, or the fixed WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN;
+// WALFERRY_TOKEN_KEY_OLD, WALFERRY_PUBLIC_DATABASES and WALFERRY_ALLOWED_ORIGINS are passed on, too. When it answers it
+// prints {"url":"http://127.0.0.1:8787"}.
 // It ends on SIGTERM, SIGINT or SIGHUP, when its standard input, being a pipe, ends, and when whoever started it has ended.
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -19,13 +21,14 @@ import { setup } from './setup.mjs';
 import { portOf, startWorker } from './worker/start.mjs';
 
 const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
+const key = 'WALFERRY_TOKEN_KEY';
 
 await main(async () => {
   const { port, state, 'no-build': noBuild = Boolean(process.env.WALFERRY_NO_BUILD), faults } = options();
-  const variables = Object.fromEntries([...tokens, 'WALFERRY_ALLOWED_ORIGINS'].map((name) => [name, process.env[name]]).filter(([, value]) => value));
+  const variables = Object.fromEntries([...tokens, key, `${key}_OLD`, 'WALFERRY_PUBLIC_DATABASES', 'WALFERRY_ALLOWED_ORIGINS'].map((name) => [name, process.env[name]]).filter(([, value]) => value));
   const from = faults ? 'worker-faults' : 'worker';
   const missing = tokens.filter((name) => !variables[name]);
-  if (missing.length) throw new Failure(`the Worker needs its tokens: set ${missing.join(' and ')} in the environment.`);
+  if (!variables[key] && missing.length) throw new Failure(`the Worker needs its tokens: set ${missing.join(' and ')}, or ${key}, in the environment.`);
 
   let worker;
   const ended = end().then(() => worker ?? process.exit(0)); // nothing runs yet: nothing to end

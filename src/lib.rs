@@ -16,6 +16,7 @@
 //! * [`replica`], what a replica is: keys, levels, positions, restore plans, page maps;
 //! * [`store`], the trait through which a replica's objects are listed, read and created;
 //! * [`merge`], which makes one segment of many;
+//! * `token`, who may do what at a Worker (without the browser);
 //! * [`restore`], which turns a replica in a store back into a database, and proves the result.
 //!
 //! These know none of `native`, `worker` and `browser`, and those three never know each other.
@@ -29,6 +30,8 @@ pub mod merge;
 pub mod replica;
 pub mod restore;
 pub mod store;
+#[cfg(any(feature = "native", feature = "worker"))]
+pub mod token;
 pub mod wal;
 
 // Most of it is tested natively.

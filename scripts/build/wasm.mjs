@@ -1,6 +1,6 @@
 // From the crate to one small wasm file with its JavaScript. The builds of Worker and browser are the same file of
 // target/, so each goes through wasm-bindgen before the next one is compiled.
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { inRoot } from '../lib/root.mjs';
 import { run } from '../lib/run.mjs';
@@ -12,7 +12,7 @@ export const rustInputs = (feature) => [
   'Cargo.lock',
   'rust-toolchain.toml',
   '.cargo/config.toml',
-  ...['lib.rs', 'ltx', 'wal', 'replica', 'restore', 'store', feature].map((path) => `src/${path}`),
+  ...readdirSync(inRoot('src')).filter((path) => path === feature || !['native', 'worker', 'browser', 'main.rs'].includes(path)).map((path) => `src/${path}`),
   'scripts/build',
   'scripts/lib',
   'package-lock.json',

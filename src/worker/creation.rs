@@ -14,6 +14,7 @@ use worker::Data;
 use super::body::Body;
 use super::entry::Entry;
 use super::failure::Failure;
+use super::followers::PUSHED;
 use super::intake::{Intake, Proven};
 use super::pipe::Pipe;
 use super::replica::Replica;
@@ -68,8 +69,9 @@ impl Creation<'_> {
         };
         let created = async {
             let entry = Entry::begin(replica, id, body.size(), &proven).await?;
+            let pushed = (start.len() <= PUSHED).then(|| start.clone());
             let created = replica.store.put(id, Data::Bytes(start), &proven.header).await;
-            entry.end(created).await
+            entry.end(created, pushed.as_deref()).await
         };
         (created.await, Some(proven))
     }
@@ -95,8 +97,12 @@ impl Creation<'_> {
                 pipe.abort().await;
                 match feed.await {
                     Ok((proven, _)) => {
-                        let ended =
-                            async { Entry::begin(replica, id, size, &proven).await?.end(created).await };
+                        let ended = async {
+                            Entry::begin(replica, id, size, &proven)
+                                .await?
+                                .end(created, None)
+                                .await
+                        };
                         (ended.await, Some(proven))
                     }
                     Err(failure) => (Err(failure), None),
@@ -107,7 +113,7 @@ impl Creation<'_> {
                     Ok(entry) => {
                         pipe.write(&trailer).await;
                         pipe.close().await;
-                        (entry.end(put.await).await, Some(proven))
+                        (entry.end(put.await, None).await, Some(proven))
                     }
                     Err(failure) => {
                         pipe.abort().await;

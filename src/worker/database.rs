@@ -2,24 +2,28 @@
 
 use std::cell::Cell;
 
-use worker::{DurableObject, Env, Request, Response, State, durable_object};
+use worker::{
+    DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object,
+};
 
 use super::body::Body;
 use super::failure::Failure;
+use super::followers::Followers;
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::r2::R2Store;
 use super::replica::Replica;
 use super::route::Route;
-use super::{bucket, queries, upload};
+use super::{EXPIRES, bucket, queries, upload};
 
 /// The class that wrangler.toml binds as `DATABASES`. Its requests come from the Worker, which has let them in.
-#[durable_object(fetch)]
+#[durable_object(websocket)]
 #[derive(Debug)]
 pub struct Database {
     env: Env,
     ledger: Ledger,
     lock: Lock,
+    followers: Followers,
     /// Whether the bucket was looked at since the object woke.
     awake: Cell<bool>,
 }
@@ -30,6 +34,7 @@ impl DurableObject for Database {
             env,
             ledger: Ledger::new(state.storage()),
             lock: Lock::default(),
+            followers: Followers::new(state),
             awake: Cell::new(false),
         }
     }
@@ -43,6 +48,21 @@ impl DurableObject for Database {
         }
         answer.or_else(Failure::into_response)
     }
+
+    /// Followers have nothing to say.
+    async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> worker::Result<()> {
+        Ok(())
+    }
+
+    async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {
+        // Some runtimes answer by themselves, and then this is an error.
+        let _ = socket.close(Some(1000), None::<&str>);
+        Ok(())
+    }
+
+    async fn websocket_error(&self, _: WebSocket, _: worker::Error) -> worker::Result<()> {
+        Ok(())
+    }
 }
 
 impl Database {
@@ -55,6 +75,7 @@ impl Database {
             store: R2Store::new(bucket(&self.env)?, db.clone()),
             ledger: &self.ledger,
             lock: &self.lock,
+            followers: &self.followers,
         };
         if !self.awake.get() {
             replica.check_tip().await?;
@@ -65,6 +86,11 @@ impl Database {
             Route::Head(_) => queries::head(request, &replica).await,
             Route::List(_) => queries::list(request, &replica).await,
             Route::Plan(_) => queries::plan(request, &replica).await,
+            Route::Follow(_) => {
+                let expires = request.headers().get(EXPIRES)?.and_then(|text| text.parse().ok());
+                let head = replica.head().await?;
+                self.followers.join(expires.unwrap_or_default(), head.position)
+            }
             Route::Rebuild(_) => queries::rebuild(request, &replica).await,
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
             Route::Segment(_, id) => queries::holds(&replica, id).await,

@@ -50,8 +50,13 @@ impl<'a> Entry<'a> {
         })
     }
 
-    /// After the attempt to create the object: whether it was created, or one of its name was there.
-    pub(super) async fn end(self, created: store::Result<bool>) -> Result<Position, Failure> {
+    /// After the attempt to create the object: whether it was created, or one of its name was there. Its bytes go to the
+    /// followers, if they are at hand.
+    pub(super) async fn end(
+        self,
+        created: store::Result<bool>,
+        bytes: Option<&[u8]>,
+    ) -> Result<Position, Failure> {
         fault_point!("object_created");
         let Self {
             replica,
@@ -64,8 +69,7 @@ impl<'a> Entry<'a> {
         {
             guard.check()?;
             let head = head.after(intent.id, intent.size, header);
-            replica.ledger.add(&found)?;
-            replica.ledger.set(&State::known(head, None))?;
+            replica.commit(head, &found, bytes)?;
             fault_point!("committed");
             return Ok(head.position);
         }
@@ -98,8 +102,7 @@ impl<'a> Entry<'a> {
         };
         self.guard.check()?;
         let head = head.after(id, found.info.size, header);
-        self.replica.ledger.add(&found)?;
-        self.replica.ledger.set(&State::known(head, None))?;
+        self.replica.commit(head, &found, None)?;
         Ok(Failure::position_mismatch(
             head.position,
             format_args!("it holds another segment {id}"),

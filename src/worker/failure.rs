@@ -56,6 +56,16 @@ impl Failure {
         Self::new(503, code, message).with_header("Retry-After", "1")
     }
 
+    /// The replica has not come to what the request wants to see.
+    pub(super) fn not_yet(head: Position, wanted: crate::ltx::Txid) -> Self {
+        let message =
+            format!("The replica stands at {head}, and did not come to transaction {wanted} in time.");
+        Self {
+            head: Some(head),
+            ..Self::passing("not_there_yet", message)
+        }
+    }
+
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -5,12 +5,13 @@
 //! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
 //! head and the listing are remembered (`ledger`). R2 is the truth: an object that has forgotten everything reads it
 //! again (`rebuild`), and follows its segments as a chain (`chain`). Only the bytes of committed segments come straight
-//! from R2 (`download`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it every request in flight: whatever is wrong is a
-//! `Failure`, which becomes a status and a sentence.
+//! from R2 (`download`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
+//! every request in flight: whatever is wrong is a `Failure`, which becomes a status and a sentence.
 //!
 //! # The interface
 //!
-//! Every request carries `Authorization: Bearer <token>`; a write token may also read. `{db}` is
+//! Every request carries `Authorization: Bearer <token>`: a JSON Web Token ([`crate::token`], made by `walferry token`)
+//! or a fixed secret. Reading needs the scope `read`, uploading `write`, rebuilding `admin`. `{db}` is
 //! `[a-z0-9][a-z0-9_-]{0,62}`; TXIDs and sums are 16 hexadecimal digits, times Unix milliseconds.
 //!
 //! | request                                            | answer                                                      |
@@ -19,8 +20,12 @@
 //! | `GET /v1/{db}/ltx?level=&after=&limit=&cursor=`    | `{"segments":[{"level","min_txid","max_txid","size","timestamp"}],"next"}` |
 //! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`; 404 if nothing leads there              |
 //! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
+//! | `GET /v1/{db}/follow`, a WebSocket                 | text `{"position","segment"}`, or the bytes of a segment: see `followers` |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
+//!
+//! A WebSocket takes its token from `Sec-WebSocket-Protocol: walferry.v1, bearer.<token>`. With the header
+//! `Walferry-At-Least: <txid>`, head, listing and plan wait for that transaction, for 10 s at most.
 //!
 //! An empty replica has the position zero, and null for what it cannot have. `sum` is null where the newest segment
 //! is not of walferry; `timestamp` is absent where a listing does not tell it. `next` is the `cursor` of the next page.
@@ -36,6 +41,7 @@ macro_rules! fault_point {
     };
 }
 
+mod at_least;
 mod auth;
 mod body;
 mod chain;
@@ -47,6 +53,7 @@ mod entry;
 mod failure;
 #[cfg(feature = "fault-points")]
 mod fault_points;
+mod followers;
 mod gate;
 mod head;
 mod intake;
@@ -66,9 +73,9 @@ mod upload;
 
 pub use database::Database;
 
-use worker::{Bucket, Context, Env, Request, Response, Stub, event};
+use worker::{Bucket, Context, Env, Method, Request, Response, Stub, event};
 
-use auth::Scope;
+use auth::Need;
 use body::Body;
 use failure::Failure;
 use origins::Origins;
@@ -78,6 +85,8 @@ use route::{Db, Route};
 /// Bindings in wrangler.toml: the R2 bucket, and the Durable Objects, one a database.
 const BUCKET: &str = "BUCKET";
 const DATABASES: &str = "DATABASES";
+/// From the Worker to the object: until when a follower's token is good, in Unix seconds.
+const EXPIRES: &str = "Walferry-Expires";
 
 #[event(fetch)]
 async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Response> {
@@ -87,16 +96,16 @@ async fn fetch(request: Request, env: Env, _: Context) -> worker::Result<Respons
     let answer = if method == "OPTIONS" {
         origins.preflight(&request)
     } else {
-        serve(&request, &method, &env).await
+        serve(&request, &method, &env, &origins).await
     };
     let mut response = answer.or_else(Failure::into_response)?;
     origins.allow(&mut response)?;
     Ok(response)
 }
 
-async fn serve(request: &Request, method: &str, env: &Env) -> Result<Response, Failure> {
-    let route = match admit(request, method, env) {
-        Ok(route) => route,
+async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) -> Result<Response, Failure> {
+    let (route, expires) = match admit(request, method, env) {
+        Ok(admitted) => admitted,
         Err(failure) => {
             Body::of(request).drain().await;
             return Err(failure);
@@ -110,29 +119,50 @@ async fn serve(request: &Request, method: &str, env: &Env) -> Result<Response, F
                 Err(download::missing(&db, id))
             }
         }
+        Route::Follow(db) => {
+            origins.check_socket(request)?;
+            if request
+                .headers()
+                .get("Upgrade")?
+                .is_none_or(|upgrade| !upgrade.eq_ignore_ascii_case("websocket"))
+            {
+                let message = "Following takes a WebSocket: send the header `Upgrade: websocket`.";
+                return Err(
+                    Failure::new(426, "upgrade_required", message).with_header("Upgrade", "websocket")
+                );
+            }
+            let mut question = Request::new(&request.inner().url(), Method::Get)?;
+            let headers = question.headers_mut()?;
+            headers.set("Upgrade", "websocket")?;
+            headers.set(EXPIRES, &expires.to_string())?;
+            ask(env, &db, question).await
+        }
         #[cfg(feature = "fault-points")]
         Route::Fault(fault) => fault_points::run(fault, bucket(env)?, request).await,
         Route::Head(db) | Route::List(db) | Route::Plan(db) | Route::Rebuild(db) | Route::Segment(db, _) => {
-            let request = Request::from(Clone::clone(request.inner()));
-            let answer = database(env, &db)?.fetch_with_request(request).await?;
-            // An answer that came from elsewhere has headers that cannot be changed.
-            let headers = answer.headers().clone();
-            Ok(answer.with_headers(headers))
+            ask(env, &db, Request::from(Clone::clone(request.inner()))).await
         }
     }
 }
 
-/// Lets a request in, or says why not.
-fn admit(request: &Request, method: &str, env: &Env) -> Result<Route, Failure> {
+/// Has the object of a database answer.
+async fn ask(env: &Env, db: &Db, request: Request) -> Result<Response, Failure> {
+    let answer = database(env, db)?.fetch_with_request(request).await?;
+    // An answer that came from elsewhere has headers that cannot be changed.
+    let headers = answer.headers().clone();
+    Ok(answer.with_headers(headers))
+}
+
+/// Lets a request in, and says until when; or why not.
+fn admit(request: &Request, method: &str, env: &Env) -> Result<(Route, u64), Failure> {
     let route = Route::of(&request.path())?;
     route.check_method(method)?;
-    let scope = if matches!(method, "PUT" | "POST") {
-        Scope::Write
-    } else {
-        Scope::Read
+    let need = Need {
+        scope: route.scope(method),
+        db: route.db(),
     };
-    auth::authorize(request, env, scope)?;
-    Ok(route)
+    let expires = auth::authorize(request, env, need)?;
+    Ok((route, expires))
 }
 
 fn database(env: &Env, db: &Db) -> Result<Stub, Failure> {

@@ -2,6 +2,7 @@
 
 use worker::{Env, Request, Response};
 
+use super::at_least::AT_LEAST;
 use super::failure::Failure;
 use super::json::POSITION;
 
@@ -41,19 +42,25 @@ impl Origins {
     pub(super) fn preflight(&self, request: &Request) -> Result<Response, Failure> {
         super::Route::of(&request.path())?;
         if self.allowed.is_none() {
-            let message =
-                format!("Pages of this origin may not ask here: see the variable {ALLOWED_ORIGINS}.");
-            return Err(Failure::new(403, "origin_not_allowed", message));
+            return Err(not_allowed());
         }
         let mut response = Response::empty()?.with_status(204);
         let headers = response.headers_mut();
         headers.set("Access-Control-Allow-Methods", "GET, HEAD, PUT")?;
         headers.set(
             "Access-Control-Allow-Headers",
-            "Authorization, Range, Content-Type",
+            &format!("Authorization, Range, Content-Type, {AT_LEAST}"),
         )?;
         headers.set("Access-Control-Max-Age", "7200")?;
         Ok(response)
+    }
+
+    /// Refuses a WebSocket to pages that may not ask: browsers leave that to the server.
+    pub(super) fn check_socket(&self, request: &Request) -> Result<(), Failure> {
+        if self.allowed.is_none() && request.headers().get("Origin")?.is_some() {
+            return Err(not_allowed());
+        }
+        Ok(())
     }
 
     /// Lets the page read an answer.
@@ -72,4 +79,9 @@ impl Origins {
         }
         Ok(())
     }
+}
+
+fn not_allowed() -> Failure {
+    let message = format!("Pages of this origin may not ask here: see the variable {ALLOWED_ORIGINS}.");
+    Failure::new(403, "origin_not_allowed", message)
 }

@@ -8,7 +8,7 @@ use super::json::answer;
 use super::query::Query;
 use super::r2::parse_key;
 use super::replica::Replica;
-use super::route;
+use super::{at_least, route};
 use crate::ltx::Txid;
 use crate::replica::{Layout, Position, SegmentId, SegmentInfo, Target, plan as plan_of};
 
@@ -18,7 +18,7 @@ const MAX_PAGE: u32 = 1000;
 /// `GET /v1/{db}`
 pub(super) async fn head(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
     Query::of(request, &[])?;
-    let head = replica.head().await?;
+    let head = at_least::head(request, replica).await?;
     answer(&head, 200, head.position)
 }
 
@@ -55,7 +55,7 @@ pub(super) async fn list(request: &Request, replica: &Replica<'_>) -> Result<Res
             parse_key(key).ok_or_else(|| Failure::bad_request("invalid_cursor", message))
         })
         .transpose()?;
-    let position = replica.head().await?.position;
+    let position = at_least::head(request, replica).await?.position;
     let segments = replica.ledger.page(level, after, cursor, limit)?;
     let is_full = segments.len() >= limit as usize;
     let next = segments
@@ -78,7 +78,7 @@ pub(super) async fn plan(request: &Request, replica: &Replica<'_>) -> Result<Res
         }
     };
     let from = query.txid("from")?.unwrap_or_default();
-    let head = replica.head().await?.position;
+    let head = at_least::head(request, replica).await?.position;
     check_from(from, head)?;
     let segments = replica.ledger.all(from)?;
     let plan = plan_of(&segments, target, from).map_err(|error| {

@@ -1,10 +1,11 @@
 //! One database as a request works with it: its objects in R2, and what is remembered of them.
 
 use super::failure::Failure;
+use super::followers::Followers;
 use super::head::Head;
 use super::ledger::{Intent, Ledger, State};
 use super::lock::{Guard, Lock};
-use super::r2::R2Store;
+use super::r2::{Found, R2Store};
 use super::rebuild;
 
 /// A database, within its Durable Object.
@@ -13,6 +14,7 @@ pub(super) struct Replica<'a> {
     pub(super) store: R2Store,
     pub(super) ledger: &'a Ledger,
     pub(super) lock: &'a Lock,
+    pub(super) followers: &'a Followers,
 }
 
 impl Replica<'_> {
@@ -31,8 +33,20 @@ impl Replica<'_> {
             State::Known(head, _, None) if head.tip.is_some() => Ok(head),
             State::Known(head, _, Some(intent)) => self.settle(guard, head, &intent).await,
             State::Known(_, _, None) => rebuild::run(self.ledger, &self.store, None).await,
-            State::Rebuilding(start) => rebuild::run(self.ledger, &self.store, start).await,
+            State::Rebuilding(start) => {
+                let head = rebuild::run(self.ledger, &self.store, start).await?;
+                self.followers.tell(head.position, None);
+                Ok(head)
+            }
         }
+    }
+
+    /// Takes a segment that is in R2 into the replica, which then stands at `head`, and tells its followers.
+    pub(super) fn commit(&self, head: Head, found: &Found, bytes: Option<&[u8]>) -> Result<(), Failure> {
+        self.ledger.add(found)?;
+        self.ledger.set(&State::known(head, None))?;
+        self.followers.tell(head.position, Some((&found.info, bytes)));
+        Ok(())
     }
 
     /// Looks whether what was to be created is there, and commits it or forgets it.
@@ -53,10 +67,10 @@ impl Replica<'_> {
             Some(header) => head.after(intent.id, intent.size, header),
             None => head,
         };
-        if let Some(found) = &found {
-            self.ledger.add(found)?;
+        match &found {
+            Some(found) => self.commit(head, found, None)?,
+            None => self.ledger.set(&State::known(head, None))?,
         }
-        self.ledger.set(&State::known(head, None))?;
         Ok(head)
     }
 

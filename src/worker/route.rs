@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::failure::Failure;
 use crate::replica::{Level, SegmentId};
+use crate::token::Scope;
 
 /// The name of a database: `[a-z0-9][a-z0-9_-]{0,62}`, so that it is a path segment and a key prefix as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,7 @@ pub(super) enum Route {
     List(Db),
     Plan(Db),
     Segment(Db, SegmentId),
+    Follow(Db),
     /// Forgets what the object remembers of a database, and reads the bucket again.
     Rebuild(Db),
     #[cfg(feature = "fault-points")]
@@ -31,6 +33,7 @@ impl Route {
             ["", "v1", db] if !db.is_empty() => Ok(Self::Head(Db::parse(db)?)),
             ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
             ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
+            ["", "v1", db, "follow"] => Ok(Self::Follow(Db::parse(db)?)),
             ["", "v1", db, "rebuild"] => Ok(Self::Rebuild(Db::parse(db)?)),
             ["", "v1", db, "ltx", level, name] => Ok(Self::Segment(Db::parse(db)?, segment(level, name)?)),
             _ => Err(unknown(path)),
@@ -40,18 +43,34 @@ impl Route {
     /// The database that it is about.
     pub(super) fn db(&self) -> Option<&Db> {
         match self {
-            Self::Head(db) | Self::List(db) | Self::Plan(db) | Self::Rebuild(db) | Self::Segment(db, _) => {
-                Some(db)
-            }
+            Self::Head(db)
+            | Self::List(db)
+            | Self::Plan(db)
+            | Self::Segment(db, _)
+            | Self::Follow(db)
+            | Self::Rebuild(db) => Some(db),
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => None,
+        }
+    }
+
+    /// What a token must allow.
+    pub(super) fn scope(&self, method: &str) -> Scope {
+        match self {
+            Self::Segment(..) if method == "PUT" => Scope::Write,
+            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Segment(..) | Self::Follow(_) => {
+                Scope::Read
+            }
+            Self::Rebuild(_) => Scope::Admin,
+            #[cfg(feature = "fault-points")]
+            Self::Fault(_) => Scope::Admin,
         }
     }
 
     /// The methods that it has, OPTIONS not told.
     fn methods(&self) -> &'static [&'static str] {
         match self {
-            Self::Head(_) | Self::List(_) | Self::Plan(_) => &["GET"],
+            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Follow(_) => &["GET"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
             Self::Rebuild(_) => &["POST"],
             #[cfg(feature = "fault-points")]

@@ -176,6 +176,7 @@ pub struct Worker {
 impl Worker {
     pub const WRITE_TOKEN: &str = "test-write-token-0123456789abcdef";
     pub const READ_TOKEN: &str = "test-read-token-0123456789abcdef";
+    pub const TOKEN_KEY: &str = "test-token-key-0123456789abcdef-0123456789";
 
     pub fn start(state: &Path) -> Self {
         Self::start_at(state, 0)
@@ -190,6 +191,7 @@ impl Worker {
             .arg(state)
             .env("WALFERRY_WRITE_TOKEN", Self::WRITE_TOKEN)
             .env("WALFERRY_READ_TOKEN", Self::READ_TOKEN)
+            .env("WALFERRY_TOKEN_KEY", Self::TOKEN_KEY)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = Process::start(&mut command);

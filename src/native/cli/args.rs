@@ -11,6 +11,7 @@ use super::doctor::Doctor;
 use super::failure::EXIT_CODES;
 use super::reset::Reset;
 use super::status::Status;
+use super::token::Token;
 use super::values;
 use super::version::Version;
 use crate::ltx::{Codec, Timestamp, Txid};
@@ -62,6 +63,7 @@ pub(super) enum Command {
     Completions(Completions),
     /// Print the man page
     Man,
+    Token(Token),
     Version(Version),
 }
 

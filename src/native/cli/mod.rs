@@ -21,6 +21,7 @@ mod signals;
 mod single_dash;
 mod status;
 mod sync;
+mod token;
 mod values;
 mod verify;
 mod version;
@@ -76,6 +77,7 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Reset(command) => reset::run(&command),
         Command::Completions(command) => completions::run(&command),
         Command::Man => man::run(),
+        Command::Token(command) => token::run(&command),
         Command::Version(command) => version::run(&command),
     }
 }
