@@ -165,7 +165,7 @@ impl Compressor {
 }
 
 /// Unpacks pages; keeps its tables between pages.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Decompressor {
     inflate: Option<Box<DecompressorOxide>>,
 }

@@ -13,8 +13,8 @@ use super::{
 ///
 /// Checks the header, the order of pages, page checks, the index against the frames, the trailer and the file
 /// checksum. Memory: one chunk, two pages, and a few hundred bytes, whatever the size of the file: the index is
-/// not kept but compared by its hash and length.
-#[derive(Debug)]
+/// not kept but compared by its hash and length. A clone goes on from the same place.
+#[derive(Clone, Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
     /// Start of what has not been read of `buffer`.
@@ -52,7 +52,7 @@ pub struct Page<'a> {
     pub payload: &'a [u8],
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 enum State {
     Start,
     Pages(Box<Reading>),
@@ -63,7 +63,7 @@ enum State {
     Failed,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Reading {
     header: Header,
     hasher: FileHasher,

@@ -11,6 +11,7 @@ use super::failure::Failure;
 use super::followers::Followers;
 use super::ledger::Ledger;
 use super::lock::Lock;
+use super::parts::{self, Parts};
 use super::r2::R2Store;
 use super::replica::Replica;
 use super::route::Route;
@@ -24,6 +25,7 @@ pub struct Database {
     ledger: Ledger,
     lock: Lock,
     followers: Followers,
+    parts: Parts,
     /// Whether the bucket was looked at since the object woke.
     awake: Cell<bool>,
 }
@@ -35,6 +37,7 @@ impl DurableObject for Database {
             ledger: Ledger::new(state.storage()),
             lock: Lock::default(),
             followers: Followers::new(state),
+            parts: Parts::default(),
             awake: Cell::new(false),
         }
     }
@@ -76,6 +79,7 @@ impl Database {
             ledger: &self.ledger,
             lock: &self.lock,
             followers: &self.followers,
+            parts: &self.parts,
         };
         if !self.awake.get() {
             replica.check_tip().await?;
@@ -92,6 +96,9 @@ impl Database {
                 self.followers.join(expires.unwrap_or_default(), head.position)
             }
             Route::Rebuild(_) => queries::rebuild(request, &replica).await,
+            Route::Segment(_, id) if method == "PUT" && request.inner().url().contains('?') => {
+                parts::put(request, body, &replica, id).await
+            }
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
             Route::Segment(_, id) => queries::holds(&replica, id).await,
             #[cfg(feature = "fault-points")]

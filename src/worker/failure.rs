@@ -66,6 +66,11 @@ impl Failure {
         }
     }
 
+    /// Whether sending the same again may succeed: nothing is wrong with what was sent, as far as it came.
+    pub(super) fn is_passing(&self) -> bool {
+        self.status == 503 || matches!(self.code, "body_cut_off" | "wrong_length")
+    }
+
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

@@ -8,7 +8,7 @@ use crate::replica::SegmentId;
 const PIECE: usize = 64 * 1024;
 
 /// Takes the bytes of one segment. Memory: the decoder's, whatever the segment's size.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Intake {
     id: SegmentId,
     decoder: Decoder,

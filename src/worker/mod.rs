@@ -21,6 +21,7 @@
 //! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`; 404 if nothing leads there              |
 //! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
 //! | `GET /v1/{db}/follow`, a WebSocket                 | text `{"position","segment"}`, or the bytes of a segment: see `followers` |
+//! | the same `?offset=&size=`                          | a part of it: 202 `{"offset"}`, where the next one starts, at the end as above; 409 with `Walferry-Offset` if it starts elsewhere |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
 //!
@@ -61,6 +62,7 @@ mod json;
 mod ledger;
 mod lock;
 mod origins;
+mod parts;
 mod pipe;
 mod queries;
 mod query;

@@ -79,6 +79,22 @@ impl Query {
         self.text(name).map(parse).transpose()
     }
 
+    /// A number of bytes.
+    pub(super) fn bytes(&self, name: &str) -> Result<Option<u64>, Failure> {
+        const MAX: u64 = 1 << 53;
+        let parse = |value: &str| {
+            let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+            let number = value.parse().ok().filter(|&number| digits && number <= MAX);
+            number.ok_or_else(|| {
+                Failure::bad_request(
+                    "invalid_number",
+                    format!("The parameter {name} must be a number of bytes."),
+                )
+            })
+        };
+        self.text(name).map(parse).transpose()
+    }
+
     /// A time: Unix milliseconds, or RFC 3339.
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, Failure> {
         let parse = |value: &str| {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use worker::{Bucket, Conditional, Data, Include, Object};
+use worker::{Bucket, Conditional, Data, Include, MultipartUpload, Object};
 
 use super::query::parse_time;
 use super::range::Wanted;
@@ -115,6 +115,27 @@ impl R2Store {
             .await
             .map_err(|error| unavailable("create", &key, &error))?;
         Ok(created.is_some())
+    }
+
+    /// Starts to create an object in parts; returns R2's name for that.
+    pub(super) async fn create_multipart(&self, id: SegmentId, header: &Header) -> Result<String> {
+        let key = self.key(id);
+        let upload = self
+            .bucket
+            .create_multipart_upload(&key)
+            .custom_metadata([(HEADER.to_owned(), hex(&header.encode()))])
+            .execute()
+            .await
+            .map_err(|error| unavailable("create", &key, &error))?;
+        Ok(upload.upload_id().await)
+    }
+
+    /// Goes on with that.
+    pub(super) fn multipart(&self, id: SegmentId, name: &str) -> Result<MultipartUpload> {
+        let key = self.key(id);
+        self.bucket
+            .resume_multipart_upload(&key, name)
+            .map_err(|error| unavailable("create", &key, &error))
     }
 
     pub(super) async fn head(&self, id: SegmentId) -> Result<Option<Object>> {

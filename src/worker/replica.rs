@@ -5,6 +5,7 @@ use super::followers::Followers;
 use super::head::Head;
 use super::ledger::{Intent, Ledger, State};
 use super::lock::{Guard, Lock};
+use super::parts::Parts;
 use super::r2::{Found, R2Store};
 use super::rebuild;
 
@@ -15,6 +16,7 @@ pub(super) struct Replica<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) lock: &'a Lock,
     pub(super) followers: &'a Followers,
+    pub(super) parts: &'a Parts,
 }
 
 impl Replica<'_> {

@@ -10,16 +10,17 @@ use super::gate;
 use super::head::Head;
 use super::intake::{Intake, Proven};
 use super::json::answer;
+use super::query::Query;
 use super::replica::Replica;
-use crate::ltx::Txid;
+use crate::ltx::{Header, Txid};
 use crate::replica::{Level, Position, SegmentId};
 
 /// What Cloudflare lets through on the plans that most have.
 const MAX_SIZE: u64 = 100 << 20;
 
 #[derive(Serialize)]
-struct Accepted {
-    position: Position,
+pub(super) struct Accepted {
+    pub(super) position: Position,
 }
 
 /// `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`
@@ -30,21 +31,12 @@ pub(super) async fn put(
     id: SegmentId,
 ) -> Result<Response, Failure> {
     check_level(id)?;
+    Query::of(request, &[])?;
     let size = declared_size(request)?;
     body.expect(size, gate::enter(creation::memory(size))?);
     let mut intake = Intake::new(id);
     let mut start = Vec::new();
-    let header = loop {
-        let Some(chunk) = body.next().await? else {
-            intake.finish()?;
-            return Err(Failure::invalid_segment("it is empty"));
-        };
-        intake.push(&chunk)?;
-        start.extend_from_slice(&chunk);
-        if let Some(header) = intake.header() {
-            break header.clone();
-        }
-    };
+    let header = take_header(body, &mut intake, &mut start).await?;
     let head = replica.head().await?;
     if replica.ledger.holds(id)? {
         while let Some(chunk) = body.next().await? {
@@ -71,8 +63,27 @@ pub(super) async fn put(
     }
 }
 
+/// Takes in so much of the body that its header is known.
+pub(super) async fn take_header(
+    body: &mut Body,
+    intake: &mut Intake,
+    start: &mut Vec<u8>,
+) -> Result<Header, Failure> {
+    loop {
+        let Some(chunk) = body.next().await? else {
+            intake.clone().finish()?;
+            return Err(Failure::invalid_segment("it is empty"));
+        };
+        intake.push(&chunk)?;
+        start.extend_from_slice(&chunk);
+        if let Some(header) = intake.header() {
+            return Ok(header.clone());
+        }
+    }
+}
+
 /// Succeeds if the segment that is there is what was sent.
-async fn confirm(
+pub(super) async fn confirm(
     replica: &Replica<'_>,
     id: SegmentId,
     size: u64,
@@ -88,7 +99,7 @@ async fn confirm(
     ))
 }
 
-fn check_level(id: SegmentId) -> Result<(), Failure> {
+pub(super) fn check_level(id: SegmentId) -> Result<(), Failure> {
     if id.level == Level::RAW || (id.level == Level::SNAPSHOT && id.min == Txid::FIRST) {
         return Ok(());
     }
@@ -108,7 +119,9 @@ pub(super) fn declared_size(request: &Request) -> Result<u64, Failure> {
         _ if digits => Err(Failure::new(
             413,
             "too_large",
-            format!("A segment may have {MAX_SIZE} bytes at most, this one has {length}."),
+            format!(
+                "One request may send {MAX_SIZE} bytes at most, this one has {length}: send the segment in parts."
+            ),
         )),
         _ => Err(Failure::bad_request(
             "invalid_length",
