@@ -43,6 +43,7 @@ fn the_worker_is_a_store() {
         let store = open(&worker, "conforms", Some(Worker::WRITE_TOKEN));
         conformance::run(&*store).await;
         large_uploads(&worker).await;
+        uploads_in_parts(&worker).await;
         who_may_what(&worker).await;
         conflicts(&worker).await;
         nobody().await;
@@ -54,13 +55,41 @@ async fn large_uploads(worker: &Worker) {
     let store = open(worker, "large", Some(Worker::WRITE_TOKEN));
     let (id, bytes) = noise(1500);
     assert!(bytes.len() > 5_000_000);
-    let broken = Broken(bytes.clone());
+    let broken = Broken {
+        bytes: bytes.clone(),
+        at: 2_000_000,
+    };
     assert!(matches!(store.create(id, &broken).await, Err(Error::Io { .. })));
     assert_eq!(store.stat(id).await.unwrap(), None);
     store.create(id, &bytes).await.unwrap();
     let found = store.stat(id).await.unwrap().unwrap();
     assert_eq!(found.size, Body::len(&bytes));
     assert_eq!(found.timestamp, Some(Timestamp(1_700_000_000_000)));
+    assert_eq!(store.read(id, 0..found.size).await.unwrap(), bytes);
+}
+
+/// Beyond what one request may send. What the Worker has taken is not sent again.
+async fn uploads_in_parts(worker: &Worker) {
+    let store = open(worker, "parts", Some(Worker::WRITE_TOKEN));
+    let (id, bytes) = noise(16_500);
+    assert!(bytes.len() > 64 << 20);
+    let broken = Broken {
+        bytes: bytes.clone(),
+        at: 40 << 20,
+    };
+    assert!(matches!(store.create(id, &broken).await, Err(Error::Io { .. })));
+    assert_eq!(
+        store.list_all(Txid::ZERO).await.unwrap(),
+        [],
+        "half of it is invisible"
+    );
+    let resumed = Resumed {
+        bytes: bytes.clone(),
+        from: 32 << 20,
+    };
+    store.create(id, &resumed).await.unwrap();
+    let found = store.stat(id).await.unwrap().unwrap();
+    assert_eq!(found.size, Body::len(&bytes));
     assert_eq!(store.read(id, 0..found.size).await.unwrap(), bytes);
 }
 
@@ -174,22 +203,43 @@ fn noise(pages: u32) -> (SegmentId, Bytes) {
 }
 
 /// A file whose disk fails in the middle.
-struct Broken(Bytes);
+struct Broken {
+    bytes: Bytes,
+    at: u64,
+}
 
 #[async_trait::async_trait(?Send)]
 impl Body for Broken {
     fn len(&self) -> u64 {
-        Body::len(&self.0)
+        Body::len(&self.bytes)
     }
 
     async fn read(&self, range: std::ops::Range<u64>) -> walferry::store::Result<Bytes> {
-        if range.end > 2_000_000 {
+        if range.end > self.at {
             let (what, source) = (
                 "cannot read the segment".to_owned(),
                 std::io::Error::other("disk fault"),
             );
             return Err(Error::Io { what, source });
         }
-        Body::read(&self.0, range).await
+        Body::read(&self.bytes, range).await
+    }
+}
+
+/// A file whose start was read before, and must not be needed again.
+struct Resumed {
+    bytes: Bytes,
+    from: u64,
+}
+
+#[async_trait::async_trait(?Send)]
+impl Body for Resumed {
+    fn len(&self) -> u64 {
+        Body::len(&self.bytes)
+    }
+
+    async fn read(&self, range: std::ops::Range<u64>) -> walferry::store::Result<Bytes> {
+        assert!(range.start >= self.from, "{range:?} was sent already");
+        Body::read(&self.bytes, range).await
     }
 }

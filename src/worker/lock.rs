@@ -11,7 +11,7 @@ use worker::{Date, Delay};
 
 use super::failure::Failure;
 
-/// Nothing that is done under the lock takes as long, for it never waits for a client.
+/// No single step under the lock takes as long, for none waits for a client.
 const LEASE_MS: u64 = 60_000;
 /// Who waits for longer is told to come again.
 const PATIENCE_MS: u64 = 20_000;
@@ -58,6 +58,14 @@ impl Lock {
 }
 
 impl Guard<'_> {
+    /// Says that it goes on, in something of many steps; fails as [`Guard::check`] does.
+    pub(super) fn renew(&self) -> Result<(), Failure> {
+        self.check()?;
+        let (number, since) = (self.number, Date::now().as_millis());
+        self.lock.holder.set(Some(Holder { number, since }));
+        Ok(())
+    }
+
     /// Fails if it took so long that someone else may have changed the database.
     pub(super) fn check(&self) -> Result<(), Failure> {
         match self.lock.holder.get() {

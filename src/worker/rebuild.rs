@@ -8,6 +8,7 @@ use super::chain;
 use super::failure::Failure;
 use super::head::Head;
 use super::ledger::{Ledger, State};
+use super::lock::Guard;
 use super::r2::{Found, MAX_PAGE, R2Store};
 
 /// Requests to R2 that one of ours may make.
@@ -19,6 +20,7 @@ const PARALLEL: usize = 6;
 pub(super) async fn run(
     ledger: &Ledger,
     store: &R2Store,
+    guard: &Guard<'_>,
     mut start: Option<String>,
 ) -> Result<Head, Failure> {
     if start.is_none() {
@@ -36,6 +38,7 @@ pub(super) async fn run(
         while let Some(found) = reads.next().await {
             all.push(found?);
         }
+        guard.renew()?;
         for found in &all {
             ledger.add(found)?;
         }
@@ -43,7 +46,7 @@ pub(super) async fn run(
         ledger.set(&State::Rebuilding(start.clone()))?;
         fault_point!("bucket_listed");
         if start.is_none() {
-            return finish(ledger, store).await;
+            return finish(ledger, store, guard).await;
         }
         if requests > MAX_REQUESTS {
             let message =
@@ -54,7 +57,7 @@ pub(super) async fn run(
 }
 
 /// Keeps what is one history, and finds where it ends.
-async fn finish(ledger: &Ledger, store: &R2Store) -> Result<Head, Failure> {
+async fn finish(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<Head, Failure> {
     let steps = ledger.steps()?;
     let chain = chain::follow(&steps)?;
     let mut head = match chain.tip {
@@ -64,6 +67,7 @@ async fn finish(ledger: &Ledger, store: &R2Store) -> Result<Head, Failure> {
             None => Head::at(tip, &store.header(tip).await?),
         },
     };
+    guard.check()?;
     for (step, belongs) in steps.iter().zip(chain.belongs) {
         if !belongs {
             ledger.remove(step.id)?;

@@ -34,9 +34,9 @@ impl Replica<'_> {
         match self.ledger.open()? {
             State::Known(head, _, None) if head.tip.is_some() => Ok(head),
             State::Known(head, _, Some(intent)) => self.settle(guard, head, &intent).await,
-            State::Known(_, _, None) => rebuild::run(self.ledger, &self.store, None).await,
+            State::Known(_, _, None) => rebuild::run(self.ledger, &self.store, guard, None).await,
             State::Rebuilding(start) => {
-                let head = rebuild::run(self.ledger, &self.store, start).await?;
+                let head = rebuild::run(self.ledger, &self.store, guard, start).await?;
                 self.followers.tell(head.position, None);
                 Ok(head)
             }

@@ -1,5 +1,6 @@
 //! A replica at a Worker, over HTTP.
 
+use std::cell::Cell;
 use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,6 +22,10 @@ use crate::store::{Body, Error, Result, Store};
 
 /// A segment's time, in Unix milliseconds.
 const TIMESTAMP: &str = "Walferry-Timestamp";
+/// Where an upload in parts goes on.
+const OFFSET: &str = "Walferry-Offset";
+/// How often a Worker may send an attempt to another offset.
+const MAX_JUMPS: u32 = 3;
 /// A page of a listing is not longer than this.
 const MAX_LISTING: usize = 16 * 1024 * 1024;
 /// After the last byte of an upload the Worker checks and stores it.
@@ -32,6 +37,8 @@ const LONGEST_UPLOAD: Duration = Duration::from_secs(24 * 3600);
 #[derive(Debug)]
 pub struct WorkerStore {
     http: Http,
+    /// How far an upload in parts has come: its segment, length and offset.
+    taken: Cell<Option<(SegmentId, u64, u64)>>,
 }
 
 /// One page of `GET …/ltx`.
@@ -44,7 +51,10 @@ struct Listing {
 impl WorkerStore {
     /// The database at `https://host/v1/name`; no request is made yet.
     pub fn new(database: Url, token: Option<&str>, meter: Arc<Meter>) -> Result<Self> {
-        Http::new(database, token, meter).map(|http| Self { http })
+        Http::new(database, token, meter).map(|http| Self {
+            http,
+            taken: Cell::new(None),
+        })
     }
 
     /// The segments of a level or of all, as often as there are pages.
@@ -68,6 +78,73 @@ impl WorkerStore {
         let body = self.http.body(&mut response, MAX_LISTING).await?;
         serde_json::from_slice(&body)
             .map_err(|_| self.http.foreign("answers with something else than a listing"))
+    }
+
+    /// Sends the parts of a long segment one after the other. After a fault, the next attempt goes on where the Worker has
+    /// come to.
+    async fn create_in_parts(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
+        let (what, len) = (format!("segment {id}"), body.len());
+        let known = self.taken.take().filter(|taken| (taken.0, taken.1) == (id, len));
+        let mut at = known.map_or(0, |(_, _, at)| at);
+        let mut jumps = 0;
+        loop {
+            self.taken.set(Some((id, len, at)));
+            let end = at.saturating_add(upload::PART).min(len);
+            let path = format!("/ltx/{}/{}", id.level, id.file_name());
+            let query = [("offset", at.to_string()), ("size", len.to_string())];
+            let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
+            let request = self.http.request(Method::PUT, &path, &query);
+            let response = self.put(request, body, at..end).await?;
+            let offset = number(response.headers().get(OFFSET));
+            if let (StatusCode::CONFLICT, Some(offset)) = (response.status(), offset)
+                && jumps < MAX_JUMPS
+            {
+                jumps += 1;
+                at = if offset < len { offset } else { 0 };
+                continue;
+            }
+            let checked = self.http.check(Kind::Put, response, &what).await;
+            if end == len || checked.as_ref().is_err_and(|error| !error.is_passing()) {
+                self.taken.set(None);
+            }
+            checked?;
+            if end == len {
+                return Ok(());
+            }
+            at = end;
+        }
+    }
+
+    /// Sends a range of `body`.
+    async fn put(&self, request: RequestBuilder, body: &dyn Body, range: Range<u64>) -> Result<Response> {
+        let len = range.end.saturating_sub(range.start);
+        let request = request
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .header(CONTENT_LENGTH, len);
+        let response = if len <= upload::SMALL {
+            let bytes = body.read(range).await?;
+            self.http
+                .exchange(Kind::Put, request.body(bytes).send(), ANSWER)
+                .await?
+        } else {
+            let (stream, feed) = upload::streamed();
+            let mut answer = std::pin::pin!(self.http.exchange(
+                Kind::Put,
+                request.body(stream).send(),
+                LONGEST_UPLOAD
+            ));
+            tokio::select! {
+                // A refusal may come before everything is sent.
+                response = &mut answer => response?,
+                fed = feed.pump(body, range) => {
+                    fed?;
+                    let patience = timeout(ANSWER, answer);
+                    patience.await.map_err(|_| self.http.silent(ANSWER))??
+                }
+            }
+        };
+        self.http.sent(len);
+        Ok(response)
     }
 
     fn segment(&self, method: Method, id: SegmentId) -> RequestBuilder {
@@ -140,34 +217,12 @@ impl Store for WorkerStore {
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
+        if body.len() > upload::WHOLE {
+            return self.create_in_parts(id, body).await;
+        }
+        let request = self.segment(Method::PUT, id);
+        let response = self.put(request, body, 0..body.len()).await?;
         let what = format!("segment {id}");
-        let request = self
-            .segment(Method::PUT, id)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, body.len());
-        let response = if body.len() <= upload::SMALL {
-            let bytes = body.read(0..body.len()).await?;
-            self.http
-                .exchange(Kind::Put, request.body(bytes).send(), ANSWER)
-                .await?
-        } else {
-            let (stream, feed) = upload::streamed();
-            let mut answer = std::pin::pin!(self.http.exchange(
-                Kind::Put,
-                request.body(stream).send(),
-                LONGEST_UPLOAD
-            ));
-            tokio::select! {
-                // A refusal may come before everything is sent.
-                response = &mut answer => response?,
-                fed = feed.pump(body) => {
-                    fed?;
-                    let patience = timeout(ANSWER, answer);
-                    patience.await.map_err(|_| self.http.silent(ANSWER))??
-                }
-            }
-        };
-        self.http.sent(body.len());
         self.http.check(Kind::Put, response, &what).await.map(drop)
     }
 
