@@ -15,6 +15,7 @@ mod plan;
 mod policy;
 mod position;
 mod segment;
+mod sums;
 
 pub use bundle::{BundleEnd, BundleWriter, InvalidBundle, MAX_MEMBERS, Member, bundle_end};
 pub use catalog::{Catalog, Entry};
@@ -27,3 +28,4 @@ pub use plan::{InBundle, Plan, PlanError, Target, plan};
 pub use policy::Policy;
 pub use position::Position;
 pub use segment::{InvalidKey, Layout, SegmentId, SegmentInfo};
+pub use sums::SumsHeader;

@@ -117,6 +117,11 @@ impl Cut {
         self.id.max
     }
 
+    /// The state that it leads to, without its sum.
+    pub(super) fn mark(&self) -> Mark {
+        self.mark
+    }
+
     /// As [`Frozen::save_before`].
     pub(super) fn save_before(&mut self, source: &mut Source, committed: &Committed) -> Result<(), Error> {
         self.frozen.save_before(source, committed)
@@ -206,7 +211,7 @@ pub(super) fn table(source: io::Error) -> Error {
     }
 }
 
-fn stage(folder: &std::path::Path, source: io::Error) -> Error {
+pub(super) fn stage(folder: &std::path::Path, source: io::Error) -> Error {
     Error::Io {
         what: format!(
             "cannot write the segment that waits to be shipped, in {}",

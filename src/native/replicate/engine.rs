@@ -316,6 +316,10 @@ impl Engine {
                 .and_then(|shipper| shipper.fail(error)),
         };
         self.start(number, task);
+        let outbox = self.shippers.get_mut(number).map(Shipper::take_outbox);
+        for task in outbox.into_iter().flatten() {
+            self.start(number, Some(task));
+        }
         Ok(())
     }
 

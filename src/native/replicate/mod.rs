@@ -25,6 +25,7 @@ mod reset;
 mod resume;
 mod saved_pages;
 mod shipper;
+mod snapshot;
 pub(in crate::native) mod staged;
 mod state;
 mod stop;

@@ -37,16 +37,8 @@ pub(super) struct Identity {
     state: StateFolder,
     database: PathBuf,
     host: String,
-    known: RefCell<Known>,
-}
-
-#[derive(Clone, Debug)]
-enum Known {
-    /// The local state is new, or was lost.
-    Nothing,
-    /// Drawn in this run.
-    Fresh(String),
-    Kept(String),
+    /// `None` while the local state is new, or was lost.
+    id: RefCell<Option<String>>,
 }
 
 /// How a replica is claimed that has another's record.
@@ -59,12 +51,12 @@ pub(super) enum Claim {
 
 impl Identity {
     pub(super) fn new(state: StateFolder, database: PathBuf) -> Rc<Self> {
-        let known = state.identity().map_or(Known::Nothing, Known::Kept);
+        let id = RefCell::new(state.identity());
         Rc::new(Self {
             state,
             database,
             host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            known: RefCell::new(known),
+            id,
         })
     }
 
@@ -74,10 +66,13 @@ impl Identity {
     }
 
     fn id(&self) -> Option<String> {
-        match &*self.known.borrow() {
-            Known::Nothing => None,
-            Known::Fresh(id) | Known::Kept(id) => Some(id.clone()),
-        }
+        self.id.borrow().clone()
+    }
+
+    fn keep(&self, id: &str) -> Result<(), Error> {
+        self.state.keep_identity(id)?;
+        self.id.replace(Some(id.to_owned()));
+        Ok(())
     }
 
     /// The identity, drawn now if there is none.
@@ -89,23 +84,22 @@ impl Identity {
             what: "cannot read /dev/urandom".to_owned(),
             source,
         })?;
-        self.state.keep_identity(&id)?;
-        self.known.replace(Known::Fresh(id.clone()));
+        self.keep(&id)?;
         Ok(id)
     }
 
-    /// Whether the record is of this database, before its local state was lost.
-    fn wrote(&self, record: &Record) -> bool {
-        let lost = !matches!(*self.known.borrow(), Known::Kept(_));
-        lost && record.database == self.database && record.host == self.host
+    /// Whether the record is of the database that is, or was, at this place.
+    fn is_of_this_place(&self, record: &Record) -> bool {
+        record.database == self.database && record.host == self.host
     }
 }
 
 /// Makes sure that the replica is ours: `Err` with the record of another database if it is not, before anything is
-/// written.
+/// written. `is_remembered`: the local state knows this replica.
 pub(super) async fn claim(
     store: &dyn Store,
     identity: &Identity,
+    is_remembered: bool,
     how: Claim,
     now: Timestamp,
 ) -> Result<Result<(), Record>, Error> {
@@ -114,12 +108,14 @@ pub(super) async fn claim(
         let number = match &last {
             None => Txid::FIRST,
             Some((_, record)) if identity.id().as_ref() == Some(&record.id) => return Ok(Ok(())),
-            Some((_, record)) if identity.wrote(record) && identity.id().is_none() => {
-                identity.state.keep_identity(&record.id)?;
-                identity.known.replace(Known::Fresh(record.id.clone()));
+            // The local state was lost; where another replica was asked first, there is a new identity already.
+            Some((_, record)) if identity.is_of_this_place(record) && identity.id().is_none() => {
+                identity.keep(&record.id)?;
                 return Ok(Ok(()));
             }
-            Some((number, record)) if identity.wrote(record) || how == Claim::TakeOver => {
+            Some((number, record))
+                if identity.is_of_this_place(record) && !is_remembered || how == Claim::TakeOver =>
+            {
                 number.next().unwrap_or(*number)
             }
             Some((_, record)) => return Ok(Err(record.clone())),

@@ -9,11 +9,14 @@ use super::page_sums::PageSums;
 use super::state::{Mark, Marks, ReplicaState, WalMark};
 use super::upload::Patience;
 use super::{Error, Replica};
-use crate::ltx::{DbSum, Header, PageSize, Pgno, Timestamp, Txid};
+use crate::ltx::{DbSum, Header, PageCrc, PageSize, Pgno, Timestamp, Txid};
 use crate::native::sqlite::{Committed, Source};
-use crate::replica::{Plan, Position, SegmentInfo, Target, plan};
+use crate::replica::{Level, Plan, Position, SegmentInfo, SumsHeader, Target, plan};
 use crate::restore::{self, Restore, Scratch, listing};
 use crate::store::Store;
+
+/// How much of a page-sum table is read at once; a multiple of its entries.
+const PIECE: u64 = 1024 * 1024;
 
 /// What is found out.
 #[derive(Debug)]
@@ -40,13 +43,22 @@ pub(super) async fn read_replica(
     now: Timestamp,
 ) -> Result<Standing, Error> {
     let mut patience = Patience::new(&replica.status);
+    let is_remembered = state.load(page_size).confirmed.is_some();
     loop {
         let reading = async {
             let owner = match replica.options.self_kept {
                 true => Ok(()),
-                false => owner::claim(&*replica.store, identity, claim, now).await?,
+                false => owner::claim(&*replica.store, identity, is_remembered, claim, now).await?,
             };
-            try_read_replica(&*replica.store, state, sums, page_size, owner).await
+            try_read_replica(
+                &*replica.store,
+                state,
+                sums,
+                page_size,
+                owner,
+                replica.options.upkeep.is_some(),
+            )
+            .await
         };
         match reading.await {
             Err(error) if error.is_passing() => patience.wait("read the replica", &error).await,
@@ -65,6 +77,7 @@ async fn try_read_replica(
     sums: &PageSums,
     page_size: PageSize,
     owner: Result<(), Record>,
+    keeps_shelves: bool,
 ) -> Result<Standing, Error> {
     let listing = listing(store, Txid::ZERO).await?;
     let head = Head::read(store, &listing).await?;
@@ -82,6 +95,12 @@ async fn try_read_replica(
         }
         Head::At { header, plan } => catch_up(store, &plan, &header, sums, &state.load(page_size)).await?,
     };
+    let mut listing = listing;
+    if keeps_shelves {
+        for shelf in [Level::HISTORY, Level::SUMS] {
+            listing.append(&mut store.list(shelf, Txid::ZERO).await?);
+        }
+    }
     Ok(Standing::Ours { mark, listing })
 }
 
@@ -169,6 +188,19 @@ async fn catch_up(
             return Ok(mark(promised));
         }
     }
+    if let Some(txid) = from_sidecar(store, sums, promised, page_size).await? {
+        tracing::info!(from = %txid, "the page-sum table beside a snapshot tells which pages the replica holds");
+        let from = Position { txid, sum: None };
+        let since = Restore::prepare(store, Target::Latest, from).await;
+        let applied = match &since {
+            Ok(Some(since)) => apply(since, sums).await.is_ok(),
+            Ok(None) => true,
+            Err(_) => false,
+        };
+        if applied && matches(sums, promised, header.commit, page_size)? {
+            return Ok(mark(promised));
+        }
+    }
     tracing::info!(
         bytes = plan.size(),
         "reading the replica to learn which pages it holds"
@@ -199,6 +231,52 @@ pub(super) fn wal_continues(
     Ok(Some(wal).filter(|wal| found == Some((wal.salts, wal.checksum))))
 }
 
+/// Fills the table from the newest page-sum table that the replica holds of a state up to `promised`; the transaction
+/// of that state. What it says is proven by the sum that the replica promises, once all later segments are applied.
+async fn from_sidecar(
+    store: &dyn Store,
+    sums: &PageSums,
+    promised: Position,
+    page_size: PageSize,
+) -> Result<Option<Txid>, Error> {
+    // A Worker keeps none.
+    let Ok(listing) = store.list(Level::SUMS, Txid::ZERO).await else {
+        return Ok(None);
+    };
+    let usable = listing.iter().filter(|object| object.id.max <= promised.txid);
+    let Some(newest) = usable.max_by_key(|object| object.id.max) else {
+        return Ok(None);
+    };
+    let head = SumsHeader::LEN as u64;
+    if newest.size < head {
+        return Ok(None);
+    }
+    let bytes = store.read(newest.id, 0..head).await?;
+    let header = bytes.first_chunk().and_then(SumsHeader::parse);
+    let Some(header) = header.filter(|header| {
+        header.page_size == page_size && header.txid == newest.id.max && header.object_len() == newest.size
+    }) else {
+        return Ok(None);
+    };
+    sums.resize(0).map_err(table)?;
+    let mut at = head;
+    let mut pgno = Pgno(1);
+    while at < newest.size {
+        let end = at.saturating_add(PIECE).min(newest.size);
+        let bytes = store.read(newest.id, at..end).await?;
+        let mut run = Vec::with_capacity(bytes.len() / SumsHeader::ENTRY);
+        for entry in bytes.as_chunks::<{ SumsHeader::ENTRY }>().0 {
+            run.push((pgno, PageCrc(u64::from_be_bytes(*entry))));
+            pgno = Pgno(pgno.0.saturating_add(1));
+        }
+        sums.set(&run).map_err(table)?;
+        at = end;
+    }
+    sums.resize(header.commit).map_err(table)?;
+    let is_whole = sums.sum(page_size).map_err(table)? == header.sum;
+    Ok(is_whole.then_some(header.txid))
+}
+
 /// The state before anything was shipped.
 pub(super) fn nothing() -> Mark {
     Mark {
@@ -220,7 +298,7 @@ async fn apply(restore: &Restore<'_>, sums: &PageSums) -> Result<DbSum, Error> {
     let mut scratch = Scratch::default();
     let mut sum = DbSum::EMPTY;
     while let Some(chunk) = chunks.next().await {
-        let mut crcs: Vec<(Pgno, crate::ltx::PageCrc)> = Vec::new();
+        let mut crcs: Vec<(Pgno, PageCrc)> = Vec::new();
         let part = chunk?.decode(&mut scratch, |pgno, crc, _| {
             crcs.push((pgno, crc));
             Ok::<(), Error>(())

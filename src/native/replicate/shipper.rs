@@ -19,6 +19,7 @@ use super::page_set::PageSet;
 use super::page_sums::PageSums;
 use super::prior::Prior;
 use super::resume::{Standing, nothing, read_replica, wal_continues};
+use super::snapshot::{self, Snapshot};
 use super::staged::{LARGE, SMALL};
 use super::state::{Mark, Marks, ReplicaState, WalMark};
 use super::upload::upload;
@@ -45,6 +46,10 @@ pub(super) enum News {
     Standing(Result<Standing, Error>),
     /// The front of the queue is there, or why not.
     Uploaded(store::Result<()>),
+    /// A snapshot and its page-sum table are there, or why not.
+    Snapshot(store::Result<[SegmentInfo; 2]>),
+    /// The page-sum table of the first segment is there, or why not.
+    Sums(store::Result<SegmentInfo>),
     /// It stands elsewhere than we thought, and why.
     Refused(Error),
     /// It may be asked again.
@@ -80,6 +85,15 @@ enum Phase {
     Failed(Error),
 }
 
+/// A snapshot under way.
+#[derive(Debug)]
+struct Snapshotting {
+    snapshot: Snapshot,
+    /// The sum of its state, once that is known.
+    expected: Option<DbSum>,
+    is_read: bool,
+}
+
 /// A segment in the queue.
 #[derive(Debug)]
 struct Waiting {
@@ -93,6 +107,11 @@ pub(super) struct Shipper {
     clock: Clock,
     limits: Limits,
     upkeep: Option<upkeep::Handle>,
+    snapshot: Option<Snapshotting>,
+    is_sending_snapshot: bool,
+    next_snapshot: Instant,
+    /// Work for the destination besides segments.
+    outbox: Vec<Task>,
     identity: Rc<Identity>,
     state: Rc<ReplicaState>,
     sums: Rc<PageSums>,
@@ -135,6 +154,10 @@ impl Shipper {
             clock,
             limits,
             upkeep: None,
+            snapshot: None,
+            is_sending_snapshot: false,
+            next_snapshot: Instant::now(),
+            outbox: Vec::new(),
             identity,
             state: Rc::new(state),
             sums: Rc::new(sums),
@@ -195,6 +218,30 @@ impl Shipper {
             News::Uploaded(result) => {
                 result?;
                 self.confirm()?;
+            }
+            News::Snapshot(result) => {
+                self.is_sending_snapshot = false;
+                match (result, &self.upkeep) {
+                    (Ok(objects), Some(upkeep)) => {
+                        tracing::info!(replica = %self.name(), txid = %objects[0].id.max, bytes = objects[0].size, "snapshot");
+                        objects
+                            .into_iter()
+                            .for_each(|object| upkeep.snapshot_done(object));
+                    }
+                    (Ok(_), None) => {}
+                    (Err(error), _) => {
+                        tracing::warn!(replica = %self.name(), "cannot ship a snapshot: {error}");
+                        self.next_snapshot = Instant::now() + RETRY;
+                    }
+                }
+            }
+            News::Sums(Ok(object)) => {
+                if let Some(upkeep) = &self.upkeep {
+                    upkeep.snapshot_done(object);
+                }
+            }
+            News::Sums(Err(error)) => {
+                tracing::warn!(replica = %self.name(), "cannot ship the page-sum table: {error}");
             }
             News::Refused(error) => return Err(error),
             News::Retry => return Ok(Some(self.ask(Claim::IfOurs))),
@@ -289,12 +336,17 @@ impl Shipper {
         let pressed = committed.backfilled == committed.mx_frame && self.last_cut.elapsed() >= PIN_AGE;
         if self.cut.is_none() {
             if !self.is_behind(committed) {
-                self.grant(urge.wish, self.tip().position.txid);
+                let tip = self.tip();
+                self.grant(urge.wish, tip.position.txid);
+                if self.queue.is_empty() {
+                    self.begin_snapshot(source, committed, &tip)?;
+                }
             } else if self.queue.is_empty() && (wished || pressed || Instant::now() >= self.next_cut) {
                 self.begin_cut(source, committed, urge)?;
             }
         }
         self.go_on_cutting(source)?;
+        self.go_on_with_snapshot(source)?;
         if (pressed || urge.over_limit) && self.is_slow() {
             self.release(source, committed, urge)?;
         }
@@ -342,15 +394,100 @@ impl Shipper {
 
     /// Saves what is still to be read of older states. To be called before the pin moves to `committed`.
     pub(super) fn save_before(&mut self, source: &mut Source, committed: &Committed) -> Result<(), Error> {
-        match &mut self.cut {
-            Some(cut) => cut.save_before(source, committed),
-            None => Ok(()),
+        if let Some(cut) = &mut self.cut {
+            cut.save_before(source, committed)?;
         }
+        if let Some(Snapshotting { snapshot, .. }) = &mut self.snapshot {
+            snapshot.save_before(source, committed)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a snapshot of the newest commit, which is the state `mark`, if one is due.
+    fn begin_snapshot(
+        &mut self,
+        source: &mut Source,
+        committed: &Committed,
+        mark: &Mark,
+    ) -> Result<(), Error> {
+        let is_due = self.upkeep.as_ref().is_some_and(upkeep::Handle::snapshot_due);
+        let is_time = Instant::now() >= self.next_snapshot && mark.position.txid > Txid::FIRST;
+        if !is_due || !is_time || self.snapshot.is_some() || self.is_sending_snapshot {
+            return Ok(());
+        }
+        let view = match source.view(committed) {
+            // Restarted just now: another time.
+            Err(sqlite::Error::Moved(_)) => return Ok(()),
+            view => view?,
+        };
+        let folder = self.state.path().to_owned();
+        let wanted = PageSet::all(committed.commit);
+        let frozen = Frozen::new(source, committed, view, wanted, folder.clone());
+        let snapshot = Snapshot::new(
+            frozen,
+            committed,
+            (mark.position.txid, mark.timestamp),
+            (self.page_size, self.replica.options.codec),
+            folder,
+        )?;
+        self.snapshot = Some(Snapshotting {
+            snapshot,
+            expected: mark.position.sum,
+            is_read: false,
+        });
+        Ok(())
+    }
+
+    /// Reads on, after what is to be shipped; sends the snapshot once the replica has its state.
+    fn go_on_with_snapshot(&mut self, source: &mut Source) -> Result<(), Error> {
+        let Some(under_way) = &mut self.snapshot else {
+            return Ok(());
+        };
+        if self.cut.is_none() && !under_way.is_read {
+            under_way.is_read = under_way.snapshot.step(source, self.limits.slice)?;
+        }
+        let is_there = self.confirmed.position.txid >= under_way.snapshot.txid();
+        let Some(expected) = under_way.expected.filter(|_| under_way.is_read && is_there) else {
+            return Ok(());
+        };
+        let Some(Snapshotting { snapshot, .. }) = self.snapshot.take() else {
+            return Ok(());
+        };
+        match snapshot.finish(expected)? {
+            Some(made) => {
+                self.is_sending_snapshot = true;
+                let send = snapshot::send(self.replica.clone(), made);
+                self.outbox.push(send.map(News::Snapshot).boxed_local());
+            }
+            None => {
+                tracing::error!(replica = %self.name(), "the database differs from what was shipped of it: comparing all pages");
+                self.next_snapshot = Instant::now() + RETRY;
+                self.dirty.extend((1..=self.seen_commit).map(Pgno));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the page-sum table of the first segment.
+    fn send_sums(&mut self, first: &Segment) -> Result<(), Error> {
+        let header = snapshot::header_of(first, self.page_size);
+        let sums = snapshot::sums_object(&first.changed, header, self.state.path())?;
+        let (replica, timestamp) = (self.replica.clone(), first.mark.timestamp);
+        let send = async move {
+            let object = snapshot::create_sums(&replica, header, &sums).await?;
+            Ok(SegmentInfo {
+                timestamp: Some(timestamp),
+                ..object
+            })
+        };
+        self.outbox.push(send.map(News::Sums).boxed_local());
+        Ok(())
     }
 
     /// Drops the segment that is being cut; its pages are compared again.
     pub(super) fn give_up_cut(&mut self, error: &Error) {
         tracing::error!(replica = %self.name(), "the copy is given up and begun anew: {error}");
+        self.snapshot = None;
         if self.cut.take().is_some() {
             self.dirty = PageSet::all(self.seen_commit);
         }
@@ -360,7 +497,9 @@ impl Shipper {
         match self.try_begin_cut(source, committed) {
             Ok(cut) => {
                 self.grant(urge.wish, cut.txid());
+                let mark = cut.mark();
                 self.cut = Some(cut);
+                self.begin_snapshot(source, committed, &mark)?;
                 self.last_cut = Instant::now();
                 self.next_cut = self.last_cut + self.replica.options.sync_interval;
                 Ok(())
@@ -409,7 +548,17 @@ impl Shipper {
             return Ok(());
         }
         let Some(cut) = self.cut.take() else { return Ok(()) };
-        if let Some(segment) = cut.finish()? {
+        let txid = cut.txid();
+        let segment = cut.finish()?;
+        if let Some(under_way) = &mut self.snapshot
+            && under_way.snapshot.txid() == txid
+        {
+            match &segment {
+                Some(segment) => under_way.expected = segment.mark.position.sum,
+                None => self.snapshot = None,
+            }
+        }
+        if let Some(segment) = segment {
             let since = self.unshipped_since.take().unwrap_or(segment.mark.timestamp);
             let segment = Rc::new(segment);
             self.queue.push_back(Waiting { segment, since });
@@ -459,6 +608,9 @@ impl Shipper {
         if let Some(upkeep) = &self.upkeep {
             let body: Rc<dyn Body> = Rc::clone(&segment.body) as Rc<dyn Body>;
             upkeep.shipped(segment.info(), &body);
+            if segment.id.level == Level::SNAPSHOT {
+                self.send_sums(&segment)?;
+            }
         }
         let segments = &self.replica.status.segments;
         segments.set(segments.get().saturating_add(1));
@@ -506,6 +658,9 @@ impl Shipper {
         self.sending_since = None;
         self.cut = None;
         self.upkeep = None;
+        self.snapshot = None;
+        self.is_sending_snapshot = false;
+        self.outbox.clear();
         self.dirty = PageSet::default();
         retry.then(|| {
             async {
@@ -534,7 +689,12 @@ impl Shipper {
 
     /// Whether a cut wants to go on.
     pub(super) fn is_cutting(&self) -> bool {
-        self.cut.is_some()
+        self.cut.is_some() || self.snapshot.as_ref().is_some_and(|under_way| !under_way.is_read)
+    }
+
+    /// Work for the destination besides segments.
+    pub(super) fn take_outbox(&mut self) -> Vec<Task> {
+        std::mem::take(&mut self.outbox)
     }
 
     /// The last frame of this generation that it does not need; `None` while it needs none at all.
