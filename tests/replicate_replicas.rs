@@ -95,7 +95,12 @@ struct Place {
 impl Place {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        run_app(&["create", folder.path().join("app.db").to_str().unwrap(), "4096", "none"]);
+        run_app(&[
+            "create",
+            folder.path().join("app.db").to_str().unwrap(),
+            "4096",
+            "none",
+        ]);
         Self { folder }
     }
 
@@ -124,7 +129,11 @@ struct Running {
     statuses: Vec<Rc<ReplicaStatus>>,
 }
 
-fn start(database: &Path, stores: &[&Rc<Gate>], adjust: impl FnOnce(&mut Options, &mut ReplicaOptions)) -> Running {
+fn start(
+    database: &Path,
+    stores: &[&Rc<Gate>],
+    adjust: impl FnOnce(&mut Options, &mut ReplicaOptions),
+) -> Running {
     let (requests, asked) = mpsc::channel(1);
     let (shutdown, told) = oneshot::channel::<()>();
     let mut options = Options::new(database.to_owned());
@@ -143,7 +152,10 @@ fn start(database: &Path, stores: &[&Rc<Gate>], adjust: impl FnOnce(&mut Options
             status: ReplicaStatus::new(format!("replica-{number}"), "file"),
         })
         .collect();
-    let statuses: Vec<_> = replicas.iter().map(|replica| Rc::clone(&replica.status)).collect();
+    let statuses: Vec<_> = replicas
+        .iter()
+        .map(|replica| Rc::clone(&replica.status))
+        .collect();
     let status = DatabaseStatus::new(options.database.clone(), statuses.clone());
     let task = tokio::task::spawn_local(async move {
         let told = async {
@@ -172,7 +184,11 @@ impl Running {
     }
 
     async fn ended(self) -> Error {
-        tokio::time::timeout(LONG, self.task).await.unwrap().unwrap().unwrap_err()
+        tokio::time::timeout(LONG, self.task)
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap_err()
     }
 }
 
@@ -202,7 +218,10 @@ async fn truncate(db: &str) -> (String, Duration) {
 d = sqlite3.connect(sys.argv[1], timeout=10)
 print(d.execute('pragma wal_checkpoint(truncate)').fetchone()[0])";
         let since = Instant::now();
-        let output = Command::new("python3").args(["-c", script, &db]).output().unwrap();
+        let output = Command::new("python3")
+            .args(["-c", script, &db])
+            .output()
+            .unwrap();
         (
             String::from_utf8_lossy(&output.stdout).trim().to_owned(),
             since.elapsed(),
@@ -274,13 +293,18 @@ fn two_databases_never_share_a_replica_unless_one_takes_it_over() {
             "nothing was written"
         );
 
-        let second = start(&theirs.path("app.db"), &[&gate], |options, _| options.takeover = true);
+        let second = start(&theirs.path("app.db"), &[&gate], |options, _| {
+            options.takeover = true
+        });
         second.sync().await;
         app(&["commit", &ours.db(), "too late"]).await;
         let error = first.ended().await;
         let sentence = error.to_string();
         assert!(matches!(error, Error::TakenOver { .. }), "{sentence}");
-        assert!(sentence.contains(&theirs.db()), "it names the new owner: {sentence}");
+        assert!(
+            sentence.contains(&theirs.db()),
+            "it names the new owner: {sentence}"
+        );
         second.stop().await.unwrap();
         fs::rename(ours.path("replica"), theirs.path("replica")).unwrap();
         theirs.proves("replica");
@@ -299,7 +323,9 @@ fn a_copy_restored_elsewhere_goes_on_with_its_replica() {
             folder: tempfile::tempdir().unwrap(),
         };
         restore_ok(&Destination::Folder(place.path("replica")), &moved.path("app.db"));
-        let again = start(&moved.path("app.db"), &[&gate], |options, _| options.set_wal = true);
+        let again = start(&moved.path("app.db"), &[&gate], |options, _| {
+            options.set_wal = true
+        });
         again.sync().await;
         app(&["commit", &moved.db(), "on the new machine"]).await;
         again.sync().await;
@@ -315,7 +341,8 @@ fn a_lost_local_state_comes_back_from_the_table_beside_the_snapshot() {
         let place = Place::new();
         app(&["write", &place.db(), "1", "2"]).await;
         let gate = Gate::new(&place.path("replica"));
-        let with_upkeep = |_: &mut Options, replica: &mut ReplicaOptions| replica.upkeep = Some(Policy::default());
+        let with_upkeep =
+            |_: &mut Options, replica: &mut ReplicaOptions| replica.upkeep = Some(Policy::default());
         let running = start(&place.path("app.db"), &[&gate], with_upkeep);
         running.sync().await;
         let since = Instant::now();
@@ -326,7 +353,13 @@ fn a_lost_local_state_comes_back_from_the_table_beside_the_snapshot() {
         running.stop().await.unwrap();
         fs::remove_dir_all(place.path(".app.db-walferry")).unwrap();
         app(&["commit", &place.db(), "after"]).await;
-        let whole: u64 = gate.list_all(Txid::ZERO).await.unwrap().iter().map(|object| object.size).sum();
+        let whole: u64 = gate
+            .list_all(Txid::ZERO)
+            .await
+            .unwrap()
+            .iter()
+            .map(|object| object.size)
+            .sum();
         gate.read.set(0);
         let again = start(&place.path("app.db"), &[&gate], with_upkeep);
         again.sync().await;

@@ -377,7 +377,8 @@ impl Engine {
     }
 
     fn is_over_limit(&self, committed: &Committed) -> bool {
-        self.wal_bytes(committed) > self.options.wal_limit
+        // It grows on while it is copied back.
+        self.wal_bytes(committed) > self.options.wal_limit / 4
     }
 
     fn wal_bytes(&self, committed: &Committed) -> u64 {

@@ -62,7 +62,8 @@ pub struct Options {
     pub set_wal: bool,
     /// From so many frames on, the WAL is copied back into the database whenever no one waits for it.
     pub checkpoint_frames: u32,
-    /// From so many bytes of WAL on, the write lock is taken for the moment that it needs to start again.
+    /// The WAL is to stay below so many bytes: from a quarter of them on, the write lock is taken for the moment that it
+    /// needs to start again.
     pub wal_limit: u64,
     /// So many segments may wait here for a replica that is slow or away; beyond them only which pages changed is
     /// remembered.

@@ -140,10 +140,12 @@ impl StateFolder {
         Ok(ReplicaState { path })
     }
 
-    /// The identity of the database, if one was kept.
+    /// The identity of the database, if one was kept, whole.
     pub(super) fn identity(&self) -> Option<String> {
         let text = fs::read_to_string(self.path.join(IDENTITY)).ok()?;
-        Some(text.trim().to_owned()).filter(|id| !id.is_empty())
+        let id = text.trim();
+        let is_whole = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_whole.then(|| id.to_owned())
     }
 
     /// Keeps the identity of the database.
