@@ -130,9 +130,12 @@ impl Source {
     /// 2, 4 … ms), or was given up.
     pub fn commit_under_way(&self, committed: &Committed) -> Result<bool, Error> {
         let next = self.wal.frame_header(committed.mx_frame.saturating_add(1))?;
-        // The first writer of a WAL draws its salts; the wal-index learns of them with its first commit.
-        let unborn = committed.salts == Salts::default();
-        Ok(next.is_some_and(|frame| (frame.salts == committed.salts || unborn) && frame.pgno.0 != 0))
+        // A connection that has never checkpointed draws new salts when it begins an empty WAL; the wal-index learns of
+        // them with the commit. What a restart left in the file is older by one.
+        let drawn =
+            |salts: Salts| committed.mx_frame == 0 && salts.0[0].wrapping_add(1) != committed.salts.0[0];
+        Ok(next
+            .is_some_and(|frame| (frame.salts == committed.salts || drawn(frame.salts)) && frame.pgno.0 != 0))
     }
 
     /// The pages changed by the frames after `from_frame`, up to `committed`; `previous_commit` is the size of the
