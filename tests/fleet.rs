@@ -284,3 +284,33 @@ fn nobody_else_may_use_the_socket_and_a_stale_one_is_replaced() {
     let stderr = String::from_utf8(scene.sync("dbs/a.db").stderr).unwrap();
     assert!(stderr.contains("no walferry takes commands at"), "{stderr}");
 }
+
+#[test]
+fn sync_waits_until_every_replica_has_it() {
+    let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 3);
+    // Left alone, what is committed after the first copy would be shipped in an hour.
+    let fleet = scene.replicate(
+        "sync-interval: 1h\ndbs: [{path: ROOT/dbs/a.db, replicas: [{path: ROOT/replicas/1}, {path: ROOT/replicas/2}]}]",
+        &[],
+    );
+    scene.synced("dbs/a.db");
+    for round in 0..3 {
+        insert(&scene.path("dbs/a.db"), 2);
+        let output = scene.sync("dbs/a.db");
+        assert!(output.status.success(), "{output:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(answer["status"], "synced");
+        assert_eq!(answer["replicas"].as_array().unwrap().len(), 2, "{answer}");
+        for replica in ["1", "2"] {
+            let restored = scene.path(&format!("{round}-{replica}.db"));
+            restore_ok(&scene.replica(replica), &restored);
+            let rows: u32 = Connection::open(restored)
+                .unwrap()
+                .query_row("select count(*) from t", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(rows, 3 + 2 * (round + 1));
+        }
+    }
+    assert_eq!(fleet.terminate(), Some(0));
+}

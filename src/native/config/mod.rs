@@ -178,25 +178,40 @@ impl Config {
                 .map(|replica| (folder.path.display().to_string(), replica))
         });
         let replicas: Vec<(String, &Replica)> = of_databases.chain(of_folders).collect();
+        let mut places: HashMap<(String, String), usize> = HashMap::new();
         for (index, (path, replica)) in replicas.iter().enumerate() {
-            let (own, place) = (&replica.destination, replica.place);
-            for (other_path, other) in replicas.iter().take(index) {
-                let other_line = other.place.line;
-                let other = &other.destination;
-                if own.same_place(other) {
+            let own = &replica.destination;
+            let place = own.place();
+            if let Some((other, first)) = places.get(&place).and_then(|first| replicas.get(*first)) {
+                reader.problem(
+                    replica.place,
+                    format!(
+                        "{own} would hold {path} and is for {other} already (line {}): give every database, and every \
+                         replica, a place of its own",
+                        first.place.line
+                    ),
+                );
+            } else {
+                places.insert(place, index);
+            }
+        }
+        for ((host, below), index) in &places {
+            let mut above = below.as_str();
+            while !above.is_empty() {
+                above = above.rsplit_once('/').map_or("", |(above, _)| above);
+                let outer = places.get(&(host.clone(), above.to_owned()));
+                let outer = outer.and_then(|outer| replicas.get(*outer));
+                let (Some((outer_path, outer)), Some((path, inner))) = (outer, replicas.get(*index)) else {
+                    continue;
+                };
+                if outer.destination.contains(&inner.destination) {
                     reader.problem(
-                        place,
+                        outer.place.max(inner.place),
                         format!(
-                            "{own} would hold {path} and is for {other_path} already (line {other_line}): give every \
-                             database, and every replica, a place of its own"
-                        ),
-                    );
-                } else if own.contains(other) || other.contains(own) {
-                    reader.problem(
-                        place,
-                        format!(
-                            "{own} for {path} and {other} for {other_path} (line {other_line}) lie within one another: \
-                             give each a place of its own"
+                            "{} for {path} lies within {} for {outer_path} (line {}): give each a place of its own",
+                            inner.destination,
+                            outer.destination,
+                            outer.place.min(inner.place).line
                         ),
                     );
                 }

@@ -245,9 +245,11 @@ impl Member {
     fn remedy(&self, error: &Error) -> Remedy {
         match error {
             Error::Replaced(_) => Remedy::NewFile,
-            Error::Moved { .. } | Error::PageSize { .. } => Remedy::None,
+            // Whoever it is may end.
+            Error::InUse(_) => Remedy::Time,
             Error::Database(error) if error.class() == sqlite::Class::Input => Remedy::Write,
-            _ => Remedy::Time,
+            error if error.may_pass() => Remedy::Time,
+            _ => Remedy::None,
         }
     }
 

@@ -142,8 +142,8 @@ impl Destination {
         }
     }
 
-    /// What holds the objects, and what their keys start with.
-    fn place(&self) -> (String, String) {
+    /// What holds the objects, and what their keys start with: equal where both are, and only there.
+    pub fn place(&self) -> (String, String) {
         match self {
             Self::Folder(path) => {
                 // What is not there yet has a folder that is.
