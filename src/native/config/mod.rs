@@ -23,6 +23,7 @@ pub use database::{Database, Folder, State, Treatment};
 pub use logging::Logging;
 pub use problem::{Error, Place, Problem};
 pub use replica::Replica;
+pub use section::Variables;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -91,11 +92,7 @@ impl Config {
     }
 
     /// Reads a text; `file` names it in messages. Variables are expanded by `variable`, or not at all.
-    pub fn parse(
-        file: &Path,
-        text: &str,
-        variable: Option<&dyn Fn(&str) -> Option<String>>,
-    ) -> Result<Self, Error> {
+    pub fn parse(file: &Path, text: &str, variable: Option<Variables<'_>>) -> Result<Self, Error> {
         let wrong = |problems| Error::Wrong {
             file: file.to_owned(),
             problems,

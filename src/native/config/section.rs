@@ -11,16 +11,19 @@ use super::tree::{Entry, Node, Value};
 /// A name is meant if so much of it is right.
 const ALIKE: f64 = 0.75;
 
+/// What variables hold; `None` for one that is not set.
+pub type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// What all sections of a file share.
 pub(super) struct Reader<'a> {
     /// What a variable holds; `None` where values are taken as they are.
-    variable: Option<&'a dyn Fn(&str) -> Option<String>>,
+    variable: Option<Variables<'a>>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(variable: Option<&'a dyn Fn(&str) -> Option<String>>) -> Self {
+    pub(super) fn new(variable: Option<Variables<'a>>) -> Self {
         Self {
             variable,
             problems: RefCell::default(),
