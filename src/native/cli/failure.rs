@@ -177,7 +177,10 @@ impl From<restore::Error> for Failure {
             restore::Error::Exists(_) | restore::Error::Leftover(_) => Some(Class::Exists),
             restore::Error::NoFolder(_) => Some(Class::Input),
             restore::Error::Integrity(_) => Some(Class::Damaged),
-            restore::Error::Output { .. } | restore::Error::Broken(_) => Some(Class::Unexpected),
+            restore::Error::Changed(_) => Some(Class::Conflict),
+            restore::Error::Copy { .. } | restore::Error::Output { .. } | restore::Error::Broken(_) => {
+                Some(Class::Unexpected)
+            }
         };
         match (class, error) {
             (_, restore::Error::Replica(error)) => error.into(),

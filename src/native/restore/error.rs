@@ -27,6 +27,20 @@ pub enum Error {
     /// A thread of ours did not come to its end.
     #[error("the restore was broken off: {0}")]
     Broken(String),
+    /// A copy that is followed has another change counter than it was left with.
+    #[error(
+        "{0} was changed by someone else: a copy that is followed is to be read only. Move it and its -follow file away, and \
+         it is restored anew"
+    )]
+    Changed(PathBuf),
+    /// A copy that is followed cannot be read or written.
+    #[error("{path}: {why}")]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The file cannot be written.
     #[error("cannot write {path}: {source}")]
     Output {

@@ -5,6 +5,7 @@
 //! damaged or gone on the way are left out of the next plan; what is written of the same state stays.
 
 mod error;
+mod follow;
 mod integrity;
 mod options;
 mod output;
@@ -13,6 +14,7 @@ mod preview;
 mod verify;
 
 pub use error::Error;
+pub use follow::{Event, follow};
 pub use integrity::IntegrityCheck;
 pub use options::Options;
 pub use preview::{Preview, preview};
@@ -210,7 +212,7 @@ async fn attempt(
         replaced: way.replaced(),
     };
     if let Some(made) = output.take() {
-        made.publish(options).await?;
+        made.publish(options, &summary).await?;
     }
     Ok(summary)
 }

@@ -22,6 +22,8 @@ pub struct Options {
     pub parallelism: usize,
     /// What SQLite is asked before the file gets its name.
     pub integrity: IntegrityCheck,
+    /// It will be followed: what readers see of its header is not what the source has.
+    pub(super) followed: bool,
 }
 
 impl Options {
@@ -32,6 +34,7 @@ impl Options {
             output,
             parallelism: 8,
             integrity: IntegrityCheck::None,
+            followed: false,
         }
     }
 

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
+use super::follow::State;
 use super::integrity;
 use super::placing::{Failure, Memory, Placed, place};
-use super::{Error, Options, blocking};
+use super::{Error, Options, Summary, blocking};
 use crate::ltx::{DbSum, PageSize};
 use crate::native::new_file::NewFile;
 use crate::replica::{PageSet, Position};
@@ -156,9 +157,19 @@ impl Output {
     }
 
     /// Has SQLite look at it, if that is wanted, and gives it its name.
-    pub(super) async fn publish(self, options: &Options) -> Result<(), Error> {
+    pub(super) async fn publish(self, options: &Options, summary: &Summary) -> Result<(), Error> {
         let (temporary, integrity) = (self.file.temporary_path().to_owned(), options.integrity);
         blocking(move || integrity::check(&temporary, integrity)).await?;
+        if options.followed {
+            let position = (summary.txid, summary.sum, summary.timestamp);
+            State::begin(
+                self.file.file(),
+                &options.output,
+                position,
+                self.page_size,
+                self.commit,
+            )?;
+        }
         options.publish(self.file).await
     }
 }
