@@ -67,6 +67,27 @@ impl Replica {
         id
     }
 
+    /// The newest state as a snapshot of all transactions so far.
+    pub fn snapshot(&self) -> Bytes {
+        let after = self.sum(&self.pages);
+        let header = Header::new(
+            self.page_size,
+            self.pages.len() as u32,
+            (Txid::FIRST, self.txid),
+            Timestamp(1_700_000_000_000 + self.txid.0 as i64),
+            self.promised.then_some(Sums {
+                before: DbSum::EMPTY,
+                after,
+            }),
+        );
+        let mut encoder = Encoder::new(Vec::new(), header, Compressor::new(self.codec)).unwrap();
+        for (pgno, page) in self.numbered(&self.pages) {
+            encoder.page(pgno, PageCrc::of(pgno, page), page).unwrap();
+        }
+        let (bytes, ..) = encoder.finish().unwrap();
+        bytes.into()
+    }
+
     /// The bytes of one object.
     pub fn object(&self, id: SegmentId) -> Bytes {
         let info = self.store.stat(id).now_or_never().unwrap().unwrap().unwrap();

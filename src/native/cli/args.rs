@@ -14,7 +14,7 @@ use super::status::Status;
 use super::token::Token;
 use super::values;
 use super::version::Version;
-use crate::ltx::{Codec, Timestamp, Txid};
+use crate::ltx::Codec;
 use crate::native::metrics::Address;
 
 const EXAMPLES: &str = "\
@@ -53,8 +53,8 @@ pub(super) enum Command {
     Replicate(Replicate),
     Databases(Databases),
     Sync(Sync),
-    Restore(Restore),
-    Verify(Verify),
+    Restore(super::restore::Restore),
+    Verify(super::verify::Verify),
     Ltx(Ltx),
     Status(Status),
     Copy(Copy),
@@ -198,78 +198,6 @@ pub(super) struct Sync {
     pub(super) config: ConfigFile,
 
     /// Print the answer, or the error, as JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// Turn a replica back into a database
-///
-/// The result is proven before it appears under its name: every page, the sum of all pages, or the checksums of
-/// all segments where Litestream wrote them. An existing file is never overwritten.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  walferry restore -o copy.db file:///mnt/backup/app
-  walferry restore -o before.db --timestamp '30m ago' file:///mnt/backup/app
-  walferry restore -o before.db --timestamp 2026-01-31T12:00:00Z file:///mnt/backup/app
-  walferry restore -o exact.db --txid 00000000000004d2 file:///mnt/backup/app
-  WALFERRY_TOKEN=… walferry restore -o copy.db --json https://ferry.example.workers.dev/v1/app")]
-pub(super) struct Restore {
-    #[command(flatten)]
-    pub(super) replica: Replica,
-
-    /// The database file to make
-    #[arg(short, long, value_name = "OUT")]
-    pub(super) output: PathBuf,
-
-    /// The state after this transaction (16 hexadecimal digits) instead of the newest
-    #[arg(long, value_name = "HEX16", conflicts_with = "timestamp")]
-    pub(super) txid: Option<Txid>,
-
-    /// The newest state at or before this time: RFC 3339, or "30m ago"
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub(super) timestamp: Option<Timestamp>,
-
-    /// Print the result, or the error, as JSON
-    #[arg(long)]
-    pub(super) json: bool,
-}
-
-/// Prove that a replica can be restored, by restoring it
-///
-/// The restore drill: restores into a temporary file, checks every sum on the way, has SQLite run its
-/// integrity_check, says how long a recovery takes, and removes the file.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  walferry verify file:///mnt/backup/app
-  walferry verify --random --json file:///mnt/backup/app
-  walferry verify --dir /mnt/scratch --timestamp '2 days ago' file:///mnt/backup/app")]
-pub(super) struct Verify {
-    #[command(flatten)]
-    pub(super) replica: Replica,
-
-    /// Any of the states that the replica promises, instead of the newest
-    #[arg(long, conflicts_with_all = ["txid", "timestamp"])]
-    pub(super) random: bool,
-
-    /// The state after this transaction (16 hexadecimal digits) instead of the newest
-    #[arg(long, value_name = "HEX16", conflicts_with = "timestamp")]
-    pub(super) txid: Option<Txid>,
-
-    /// The newest state at or before this time: RFC 3339, or "30m ago"
-    #[arg(long, value_name = "TIME", value_parser = values::time)]
-    pub(super) timestamp: Option<Timestamp>,
-
-    /// Where the temporary file goes, which is as large as the database (default: TMPDIR, or /tmp)
-    #[arg(long, value_name = "FOLDER")]
-    pub(super) dir: Option<PathBuf>,
-
-    /// How many reads run at once
-    #[arg(long, value_name = "N", default_value = "8", value_parser = values::parallelism)]
-    pub(super) parallelism: usize,
-
-    /// Print the report, or the error, as JSON
     #[arg(long)]
     pub(super) json: bool,
 }

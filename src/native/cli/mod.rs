@@ -19,6 +19,7 @@ mod reset;
 mod restore;
 mod signals;
 mod single_dash;
+mod source;
 mod status;
 mod sync;
 mod token;

@@ -1,20 +1,61 @@
 //! `walferry verify`
 
-use bytesize::ByteSize;
+use std::path::PathBuf;
 
-use super::args::Verify;
+use bytesize::ByteSize;
+use clap::Args;
+
 use super::failure::{Class, Failure};
-use super::output;
 use super::progress::Progress;
 use super::signals::Signals;
+use super::source::Source;
+use super::{output, values};
+use crate::ltx::{Timestamp, Txid};
 use crate::native::restore::{Drill, Point, Report, verify};
-use crate::native::store::{Access, Destination};
+use crate::native::store::Destination;
 use crate::replica::Target;
 
+/// Prove that a replica can be restored, by restoring it
+///
+/// The restore drill: restores into a temporary file, checks every sum on the way, has SQLite run its
+/// integrity_check, says how long a recovery takes, and removes the file. Exit code 7: it cannot be restored.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry verify file:///mnt/backup/app
+  walferry verify --random --json s3://my-app-backups/app.db
+  walferry verify --dir /mnt/scratch --timestamp '2 days ago' file:///mnt/backup/app
+  walferry verify -config /etc/litestream.yml /data/app.db")]
+pub(super) struct Verify {
+    #[command(flatten)]
+    source: Source,
+
+    /// Any of the states that the replica promises, instead of the newest
+    #[arg(long, conflicts_with_all = ["txid", "timestamp"])]
+    random: bool,
+
+    /// The state after this transaction (16 hexadecimal digits) instead of the newest
+    #[arg(long, value_name = "HEX16", conflicts_with = "timestamp")]
+    txid: Option<Txid>,
+
+    /// The newest state at or before this time: RFC 3339, or "30m ago"
+    #[arg(long, value_name = "TIME", value_parser = values::time)]
+    timestamp: Option<Timestamp>,
+
+    /// Where the temporary file goes, which is as large as the database (default: TMPDIR, or /tmp)
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+
+    /// How many reads run at once
+    #[arg(long, value_name = "N", default_value = "8", value_parser = values::parallelism)]
+    parallelism: usize,
+
+    /// Print the report, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub(super) async fn run(arguments: Verify, signals: Signals) -> Result<(), Failure> {
-    let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    destination.require()?;
-    let store = destination.open(&Access::from_environment())?;
     let drill = Drill {
         point: match (arguments.random, arguments.txid, arguments.timestamp) {
             (true, ..) => Point::Random,
@@ -25,24 +66,38 @@ pub(super) async fn run(arguments: Verify, signals: Signals) -> Result<(), Failu
         folder: arguments.dir,
         parallelism: Some(arguments.parallelism),
     };
-    let mut progress = Progress::new();
-    let report = tokio::select! {
-        report = verify(store, &drill, |done, total| progress.at(done, total)) => report.map_err(|error| {
-            Failure::from(error).while_doing(format!("{destination} was not proven"))
-        })?,
-        signal = signals.first() => {
-            return Err(Failure::new(Class::Interrupted(signal), "broken off; nothing was left behind"));
+    let work = async {
+        let chosen = arguments.source.choose().await?;
+        let destination = &chosen.destination;
+        destination.require()?;
+        let mut progress = Progress::new();
+        let report = verify(chosen.store.clone(), &drill, |done, total| {
+            progress.at(done, total)
+        })
+        .await;
+        drop(progress);
+        let report = report
+            .map_err(|error| Failure::from(error).while_doing(format!("{destination} was not proven")))?;
+        if arguments.json {
+            output::json(&report)
+        } else {
+            output::text(&told(destination, &report))
         }
     };
-    drop(progress);
-    if arguments.json {
-        return output::json(&report);
+    tokio::select! {
+        done = work => done,
+        signal = signals.first() => {
+            Err(Failure::new(Class::Interrupted(signal), "broken off; nothing was left behind"))
+        }
     }
-    output::text(&told(&destination, &report))
 }
 
 fn told(destination: &Destination, report: &Report) -> String {
     let restored = &report.restored;
+    let mut replaced = String::new();
+    for segment in &restored.replaced {
+        replaced.push_str(&format!("replaced:   {}: {}\n", segment.segment, segment.why));
+    }
     let time = jiff::Timestamp::from_millisecond(restored.timestamp.0);
     let time = time.map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.3}"));
     format!(
@@ -50,7 +105,7 @@ fn told(destination: &Destination, report: &Report) -> String {
          state:      transaction {}, of {time}\n\
          proven:     all {} pages ({}), database sum {}\n\
          integrity:  SQLite's integrity_check found nothing, in {:.2} s\n\
-         recovery:   {:.2} s, {} in {} requests\n",
+         recovery:   {:.2} s, {} in {} requests\n{replaced}",
         restored.txid,
         restored.pages,
         ByteSize(restored.bytes),

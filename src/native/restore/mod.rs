@@ -167,7 +167,7 @@ impl Way {
 }
 
 async fn attempt(
-    store: &Patient,
+    store: &dyn Store,
     options: &Options,
     way: &Way,
     plan: &Plan,

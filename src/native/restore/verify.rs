@@ -11,8 +11,8 @@ use serde::Serialize;
 use super::{Error, IntegrityCheck, Options, Summary};
 use crate::ltx::Txid;
 use crate::native::store::Patient;
-use crate::replica::{PlanError, Target, plan};
-use crate::restore::listing;
+use crate::replica::{Level, PlanError, Target};
+use crate::restore::{Damage, listing, members, plan_without};
 use crate::store::Store;
 
 /// A drill.
@@ -88,6 +88,18 @@ pub async fn verify(
 async fn random(store: &dyn Store) -> Result<Target, Error> {
     let segments = listing(store, Txid::ZERO).await?;
     let mut points: Vec<Txid> = segments.iter().map(|segment| segment.id.max).collect();
+    // A time between the levels: that of a bundle that is drawn.
+    let bundles = store
+        .list(Level::HISTORY, Txid::ZERO)
+        .await
+        .map_err(crate::restore::Error::from)?;
+    let drawn = usize::try_from(RandomState::new().hash_one(1) % (bundles.len().max(1) as u64));
+    if let Some(bundle) = bundles.get(drawn.unwrap_or_default()) {
+        let found = members(store, *bundle)
+            .await
+            .map_err(crate::restore::Error::from)?;
+        points.extend(found.iter().map(|member| member.id.max));
+    }
     points.sort_unstable();
     points.dedup();
     // Each start of a hasher is another one.
@@ -97,8 +109,11 @@ async fn random(store: &dyn Store) -> Result<Target, Error> {
         let at = usize::try_from(choice.checked_rem(count).unwrap_or_default()).unwrap_or_default();
         let point = points.swap_remove(at);
         // What retention has left without its snapshot is no point any more.
-        if plan(&segments, Target::Txid(point), Txid::ZERO).is_ok() {
-            return Ok(Target::Txid(point));
+        let target = Target::Txid(point);
+        match plan_without(store, target, Txid::ZERO, &Damage::default()).await {
+            Ok(_) => return Ok(target),
+            Err(crate::restore::Error::Plan(_)) => {}
+            Err(error) => return Err(error.into()),
         }
         choice = choice.rotate_left(7) ^ point.0;
     }

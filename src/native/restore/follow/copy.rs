@@ -55,25 +55,10 @@ impl Copy {
     }
 
     /// Moves to the next state. Waits for those who read; if this is dropped meanwhile, the copy stays as it is.
-    pub(super) async fn apply(self, changes: Changes, next: State) -> Result<Self, (Self, Error)> {
+    pub(super) async fn apply(mut self, changes: Changes, next: State) -> Result<Self, Error> {
         let given_up = GivenUp::default();
         let flag = Arc::clone(&given_up.0);
-        let path = self.path().to_owned();
-        let work = move || {
-            let mut copy = self;
-            match copy.step(&changes, next, &flag) {
-                Ok(()) => Ok(copy),
-                Err(error) => Err((copy, error)),
-            }
-        };
-        match tokio::task::spawn_blocking(work).await {
-            Ok(result) => result,
-            // The thread has panicked, the copy with it.
-            Err(error) => match Self::open(path) {
-                Ok(copy) => Err((copy, Error::Broken(error.to_string()))),
-                Err(_) => std::panic::resume_unwind(Box::new(error.to_string())),
-            },
-        }
+        super::super::blocking(move || self.step(&changes, next, &flag).map(|()| self)).await
     }
 
     fn step(&mut self, changes: &Changes, next: State, given_up: &AtomicBool) -> Result<(), Error> {
@@ -148,15 +133,12 @@ impl Copy {
         if counter(&self.file)? != self.state.counter {
             return Err(Error::Changed(self.path().to_owned()));
         }
-        let mut journal = self.journal(changes, next)?;
+        let journal = self.journal(changes, next)?;
         match self.file.lock(Lock::Exclusive, HOLD) {
             Ok(true) => Ok(Some(journal)),
             // Before the lock goes: else others would take the journal for a crash's.
             other => {
-                journal
-                    .finish()
-                    .and_then(|()| journal.delete())
-                    .map_err(|error| self.failure(error))?;
+                journal.delete().map_err(|error| self.failure(error))?;
                 other.map(|_| None)
             }
         }

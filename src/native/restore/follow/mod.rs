@@ -18,9 +18,10 @@ use tokio::time::{Instant, sleep};
 use super::{Error, Options, Summary, run};
 use crate::ltx::{Timestamp, Txid};
 use crate::native::store::Patient;
-use crate::replica::{Level, Plan, Position, Target, plan};
+use crate::replica::{Level, Plan, PlanError, Position, Target, plan};
 use crate::restore::{self, Damage, Restore, plan_without};
 use crate::store::Store;
+use changes::Changes;
 use copy::Copy;
 pub(super) use state::State;
 
@@ -79,78 +80,76 @@ pub async fn follow(
     let mut listed: Option<Instant> = None;
     loop {
         let everything = listed.is_none_or(|listed| listed.elapsed() > LEVEL_0_LASTS);
-        let result = advance(store, options, copy, everything).await;
-        pause = match result {
-            Ok((same, applied)) => {
-                copy = same;
+        match step(store, options, &copy, everything).await {
+            Ok(step) => {
                 if everything {
                     listed = Some(Instant::now());
                 }
-                match applied {
-                    Some(pages) => {
-                        let state = copy.state();
-                        let (txid, timestamp) = (state.txid, state.timestamp);
+                pause = match step {
+                    Some((changes, state)) => {
+                        let pages = changes.len();
+                        copy = copy.apply(changes, state).await?;
+                        let (txid, timestamp) = (copy.state().txid, copy.state().timestamp);
                         tell(Event::Applied {
                             txid,
                             timestamp,
                             pages,
                         });
-                        // After a long absence what was listed may have been compacted since.
                         interval
                     }
-                    None => pause
-                        .saturating_mul(3)
-                        .checked_div(2)
-                        .unwrap_or(pause)
-                        .min(interval.saturating_mul(MAX_INTERVALS))
-                        .min(LONGEST_PAUSE)
-                        .max(interval),
-                }
+                    None => longer(pause, interval),
+                };
             }
-            Err((same, Error::Replica(restore::Error::Store(error)))) if error.is_passing() => {
+            Err(Error::Replica(restore::Error::Store(error))) if error.is_passing() => {
                 tracing::warn!("{error}; trying again");
-                copy = same;
-                LONGEST_PAUSE.min(pause.saturating_mul(2))
+                pause = LONGEST_PAUSE.min(pause.saturating_mul(2));
             }
-            Err((_, error)) => return Err(error),
-        };
+            Err(error) => return Err(error),
+        }
         sleep(pause).await;
     }
 }
 
-/// Brings the copy to the newest state; how many pages changed, `None` if there is no news.
-async fn advance(
+/// The pause after one that brought no news.
+fn longer(pause: Duration, interval: Duration) -> Duration {
+    let half = pause.checked_div(2).unwrap_or_default();
+    let longest = interval.saturating_mul(MAX_INTERVALS).min(LONGEST_PAUSE);
+    pause.saturating_add(half).min(longest).max(interval)
+}
+
+/// What leads to the newest state; `None` if the copy is there.
+async fn step(
     store: &Patient,
     options: &Options,
-    copy: Copy,
+    copy: &Copy,
     everything: bool,
-) -> Result<(Copy, Option<usize>), (Copy, Error)> {
+) -> Result<Option<(Changes, State)>, Error> {
     let mut damage = Damage::default();
     let position = copy.state().position();
     for _ in 0..MAX_DETOURS {
         let plan = match news(store, position, everything, &damage).await {
             Ok(Some(plan)) => plan,
-            Ok(None) => return Ok((copy, None)),
-            Err(restore::Error::Plan(error)) => return Err((copy, damage.lost(error).into())),
-            Err(error) => return Err((copy, error.into())),
+            // Gone may be what newer segments hold, which the next listing tells.
+            Ok(None) if damage.is_deletion() => return Ok(None),
+            Ok(None) => return Err(damage.lost(behind(position)).into()),
+            Err(restore::Error::Plan(error)) => return Err(damage.lost(error).into()),
+            Err(error) => return Err(error.into()),
         };
-        let fetched = fetch(store, options, &copy, &plan).await;
-        match fetched {
-            Ok((changes, state)) => {
-                let pages = changes.len();
-                let moved = copy.apply(changes, state).await;
-                return moved.map(|copy| (copy, Some(pages)));
-            }
-            Err(Error::Replica(error)) => {
-                if let Err(error) = damage.learn(store, &plan, error).await {
-                    return Err((copy, error.into()));
-                }
-            }
-            Err(error) => return Err((copy, error)),
+        match fetch(store, options, copy, &plan).await {
+            Ok(step) => return Ok(Some(step)),
+            Err(Error::Replica(error)) => damage.learn(store, &plan, error).await?,
+            Err(error) => return Err(error),
         }
     }
-    let lost = damage.lost(crate::replica::PlanError::Behind { from: position.txid });
-    Err((copy, lost.into()))
+    Err(damage.lost(behind(position)).into())
+}
+
+/// Nothing leads on from where the copy is.
+fn behind(position: Position) -> PlanError {
+    PlanError::Gap {
+        after: position.txid,
+        next: position.txid.next().unwrap_or_default(),
+    }
 }
 
 /// What leads on from a position. Level 0 is asked alone where it tells everything.
@@ -182,9 +181,9 @@ async fn fetch(
     options: &Options,
     copy: &Copy,
     plan: &Plan,
-) -> Result<(changes::Changes, State), Error> {
+) -> Result<(Changes, State), Error> {
     let from = copy.state().position();
     let restore = Restore::from_plan_with(store, plan.clone(), from, options.parallelism).await?;
-    let restore = restore.ok_or(restore::Error::Plan(crate::replica::PlanError::Empty))?;
+    let restore = restore.ok_or(restore::Error::Plan(PlanError::Empty))?;
     changes::collect(copy, &restore).await
 }

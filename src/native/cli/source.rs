@@ -1,0 +1,133 @@
+//! Which replica a command reads: one that a URL names, or one of a database that the configuration names.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use clap::Args;
+
+use super::failure::{Class, Failure};
+use crate::ltx::{Timestamp, Txid};
+use crate::native::config::Config;
+use crate::native::store::{Access, Counted, Destination};
+use crate::replica::{Target, plan};
+use crate::restore::listing;
+use crate::store::Store;
+
+/// A replica to read from.
+#[derive(Debug, Args)]
+pub(super) struct Source {
+    /// The replica (file:///path, s3://bucket/path, gs://…, abs://…, https://host/v1/name), or a database of the
+    /// configuration
+    #[arg(value_name = "URL|DB")]
+    replica: String,
+
+    /// The configuration that names the database's replicas (default: /etc/walferry.yml or /etc/litestream.yml)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Leave $VARIABLES in the configuration as they are
+    #[arg(long)]
+    no_expand_env: bool,
+
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// A replica that was chosen.
+pub(super) struct Chosen {
+    pub(super) destination: Destination,
+    pub(super) store: Rc<Counted>,
+}
+
+impl Source {
+    /// The database that it names, if it names none by a URL.
+    pub(super) fn database(&self) -> Option<&Path> {
+        (!self.replica.contains("://")).then(|| Path::new(&self.replica))
+    }
+
+    /// The replica; of several the one that reaches furthest. `None` where there is nothing yet.
+    pub(super) async fn choose(&self) -> Result<Chosen, Failure> {
+        let Some(database) = self.database() else {
+            let destination = Destination::parse(&self.replica, self.insecure)?;
+            let store = destination.open(&Access::from_environment())?;
+            return Ok(Chosen { destination, store });
+        };
+        let mut replicas = self.replicas(database)?;
+        if replicas.len() == 1
+            && let Some(only) = replicas.pop()
+        {
+            return Ok(only);
+        }
+        let mut best: Option<((Option<Timestamp>, Txid), Chosen)> = None;
+        let mut failure = None;
+        for replica in replicas {
+            match reach(&*replica.store).await {
+                Ok(reach) => {
+                    if best.as_ref().is_none_or(|(furthest, _)| *furthest < reach) {
+                        best = Some((reach, replica));
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!("{} is passed over: {}", replica.destination, error.message);
+                    failure = Some(error);
+                }
+            }
+        }
+        match (best, failure) {
+            (Some((_, chosen)), _) => Ok(chosen),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Err(Failure::new(
+                Class::Usage,
+                format!("{} has no replica", database.display()),
+            )),
+        }
+    }
+
+    fn replicas(&self, database: &Path) -> Result<Vec<Chosen>, Failure> {
+        let invalid = |message: String| Failure::new(Class::Usage, message);
+        let config = Config::load(self.config.as_deref(), !self.no_expand_env)
+            .map_err(|error| invalid(error.to_string()))?;
+        let absolute = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
+        let single = config
+            .databases
+            .iter()
+            .find(|known| known.path == absolute || known.path == database);
+        let replicas = match single {
+            Some(database) => database.replicas.clone(),
+            None => {
+                let folder = config
+                    .folders
+                    .iter()
+                    .find(|folder| absolute.starts_with(&folder.path));
+                let folder = folder.ok_or_else(|| {
+                    invalid(format!(
+                        "{} has no database {}: name one that it has, or give the replica's URL",
+                        config.file.display(),
+                        database.display(),
+                    ))
+                })?;
+                folder.database(&absolute).map_err(invalid)?.replicas
+            }
+        };
+        let open = |replica: &crate::native::config::Replica| {
+            let store = replica.destination.open(&replica.access)?;
+            Ok(Chosen {
+                destination: replica.destination.clone(),
+                store,
+            })
+        };
+        replicas.iter().map(open).collect()
+    }
+}
+
+/// The newest state of a replica.
+async fn reach(store: &dyn Store) -> Result<(Option<Timestamp>, Txid), Failure> {
+    let segments = listing(store, Txid::ZERO).await?;
+    let plan = plan(&segments, Target::Latest, Txid::ZERO).map_err(crate::restore::Error::Plan)?;
+    let newest = plan.segments.last();
+    Ok((
+        newest.and_then(|newest| newest.timestamp),
+        plan.txid().unwrap_or_default(),
+    ))
+}
