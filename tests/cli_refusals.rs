@@ -83,7 +83,7 @@ impl Place {
 fn wrong_command_lines() {
     refuses(&[], USAGE, "Usage: walferry");
     refuses(&["restor"], USAGE, "restore");
-    refuses(&["restore", "-o", "x"], USAGE, "<URL>");
+    refuses(&["restore", "-o", "x"], USAGE, "<URL|DB>");
     refuses(&["restore", "file:///x"], USAGE, "--output");
     refuses(
         &["restore", "-nonsense", "-o", "x", "file:///x"],

@@ -47,9 +47,11 @@ impl Place {
     }
 
     fn segment(&self, txid: u64) -> PathBuf {
+        // The first copy is a snapshot.
+        let level = if txid == 1 { 9 } else { 0 };
         self.folder
             .path()
-            .join(format!("replica/ltx/0/{txid:016x}-{txid:016x}.ltx"))
+            .join(format!("replica/ltx/{level}/{txid:016x}-{txid:016x}.ltx"))
     }
 
     /// Restores; nothing may come out but a sentence that holds `hint`.

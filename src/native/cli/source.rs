@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::failure::{Class, Failure};
 use crate::ltx::{Timestamp, Txid};
-use crate::native::config::Config;
+use crate::native::config::{self, Config};
 use crate::native::store::{Access, Counted, Destination};
 use crate::replica::{Target, plan};
 use crate::restore::listing;
@@ -86,8 +86,14 @@ impl Source {
 
     fn replicas(&self, database: &Path) -> Result<Vec<Chosen>, Failure> {
         let invalid = |message: String| Failure::new(Class::Usage, message);
-        let config = Config::load(self.config.as_deref(), !self.no_expand_env)
-            .map_err(|error| invalid(error.to_string()))?;
+        let config = match Config::load(self.config.as_deref(), !self.no_expand_env) {
+            // Then a URL was meant.
+            Err(config::Error::Missing(_)) => {
+                Destination::parse(&self.replica, self.insecure)?;
+                return Ok(Vec::new());
+            }
+            config => config.map_err(|error| invalid(error.to_string()))?,
+        };
         let absolute = std::path::absolute(database).unwrap_or_else(|_| database.to_owned());
         let single = config
             .databases
