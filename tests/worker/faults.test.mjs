@@ -239,7 +239,10 @@ test('an upload takes little memory, however large it is', async () => {
   const before = await memory();
   assert(segment.bytes.length > 98e6);
   const started = performance.now();
-  assert.equal((await put('memory', segment)).status, 201);
+  // On a connection of its own: workerd sometimes resets the one that carried so long a body once it has answered, and
+  // fetch() would send the next request on that.
+  const answer = await raw(`/v1/memory/ltx/${segment.name}`, { ...authorization, 'Content-Length': segment.bytes.length }, [segment.bytes]);
+  assert.equal(answer.status, 201, JSON.stringify(answer));
   const grown = (await memory()) - before;
   console.log(`# ${(segment.bytes.length / 1e6).toFixed(0)} MB taken in within ${((performance.now() - started) / 1000).toFixed(1)} s; wasm memory ${before} + ${grown} bytes`);
   assert(grown <= 8 << 20, `${grown} bytes`);
