@@ -249,7 +249,12 @@ fn large_segments_are_merged_in_pieces() {
         );
     }
     let merged = merged(&store, &[(0, 2, 2), (0, 3, 3), (0, 4, 4)], 1).unwrap();
-    let newest = |pgno: u32| [4, 3].into_iter().find(|&txid| pgno % txid == 0).unwrap_or(2);
+    let newest = |pgno: u32| {
+        [4, 3]
+            .into_iter()
+            .find(|&txid| pgno.is_multiple_of(txid))
+            .unwrap_or(2)
+    };
     let expected: Vec<_> = (1..=commit)
         .map(|pgno| (pgno, page(pgno, u64::from(newest(pgno)))))
         .collect();

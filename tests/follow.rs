@@ -255,14 +255,14 @@ fn it_waits_for_who_reads() {
     };
     reader.execute_batch("BEGIN").unwrap();
     assert_eq!(count(), 1);
-    let path = out.clone();
+    let path = &out;
     std::thread::scope(|scope| {
         // What follows is another process in life: its locks are those of its own connection.
         let reading = scope.spawn(|| sleep(Duration::from_millis(900)));
         let store = walferry_in_a_process(&source, folder.path());
         reading.join().unwrap();
         assert_eq!(count(), 1, "the state changed under a transaction");
-        assert_eq!(rows(&path), 1);
+        assert_eq!(rows(path), 1);
         reader.execute_batch("COMMIT").unwrap();
         wait_until("the copy to move on", LIMIT, || {
             reader

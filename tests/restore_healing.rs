@@ -188,10 +188,13 @@ fn deleted_while_it_is_restored() {
     }
 }
 
+/// What a retention creates, and what it deletes.
+type Change = (Vec<(SegmentId, Bytes)>, Vec<SegmentId>);
+
 /// Creates and deletes objects when pages are first read of a large one.
 struct Retention {
     store: MemoryStore,
-    change: RefCell<Option<(Vec<(SegmentId, Bytes)>, Vec<SegmentId>)>>,
+    change: RefCell<Option<Change>>,
 }
 
 impl Retention {

@@ -53,11 +53,9 @@ pub(crate) async fn play(seed: u64) -> Played {
     for _ in 0..rounds {
         world.something_happens().await;
     }
-    world
-        .application
-        .is_open()
-        .then_some(())
-        .unwrap_or_else(|| world.application.open());
+    if !world.application.is_open() {
+        world.application.open();
+    }
     world.all_is_well().await;
     world.is_idle().await;
     world.played()

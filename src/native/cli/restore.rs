@@ -102,7 +102,7 @@ pub(super) async fn run(arguments: Restore, signals: Signals) -> Result<(), Fail
             options.output.display()
         ));
     }
-    if !arguments.dry_run && !(arguments.follow && exists) {
+    if !(arguments.dry_run || arguments.follow && exists) {
         options.check()?;
     }
     let work = async {

@@ -33,7 +33,7 @@ impl Copy {
         let file = LockedFile::open(&path)?;
         let counter = counter(&file)?;
         let state = states.into_iter().find(|state| state.counter == counter);
-        let state = state.ok_or_else(|| Error::Changed(path))?;
+        let state = state.ok_or(Error::Changed(path))?;
         Ok(Self { file, state })
     }
 
