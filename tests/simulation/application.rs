@@ -152,6 +152,11 @@ impl Application {
         self.wrote()
     }
 
+    /// One small transaction.
+    pub(crate) fn small(&mut self, random: &mut Random) {
+        self.insert(random, 1, 300);
+    }
+
     /// Begins a transaction that is larger than the cache: frames reach the WAL before it is committed. It must be
     /// [ended](Self::end).
     pub(crate) fn begin_large(&mut self, random: &mut Random) -> Wake {

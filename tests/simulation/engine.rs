@@ -5,11 +5,12 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use walferry::ltx::Codec;
-use walferry::native::replicate::{self, Environment, Error, Options, Replica, ReplicaOptions};
+use walferry::native::replicate::{self, Environment, Error, Options, Replica, ReplicaOptions, SyncRequest};
 use walferry::native::status::{DatabaseStatus, ReplicaStatus};
+use walferry::replica::Policy;
 
 use super::random::Random;
 use super::store::Faulty;
@@ -23,6 +24,7 @@ pub(crate) struct Setup {
     pub(crate) wal_limit: u64,
     pub(crate) queue_segments: usize,
     pub(crate) queue_bytes: u64,
+    pub(crate) upkeep: Option<Policy>,
 }
 
 impl Setup {
@@ -34,11 +36,29 @@ impl Setup {
             wal_limit: random.pick(&[32, 128, 1024]) * 1024,
             queue_segments: random.pick(&[1, 3, 32]),
             queue_bytes: random.pick(&[16, 256, 4096]) * 1024,
+            upkeep: random.once_in(2).then(|| policy(random)),
         }
     }
 }
 
+/// Days of upkeep in hours.
+fn policy(random: &mut Random) -> Policy {
+    let seconds = Duration::from_secs;
+    Policy {
+        levels: vec![seconds(random.pick(&[5, 30])), seconds(300), seconds(3600)],
+        snapshot_interval: seconds(random.pick(&[600, 7200])),
+        retention: seconds(random.pick(&[3600, 3 * 3600])),
+        raw_retention: seconds(random.pick(&[0, 60])),
+        history_window: seconds(random.pick(&[10, 300])),
+        bundle_bytes: random.pick(&[16, 1024]) * 1024,
+        bundled_bytes: 1024 * 1024,
+        grace: seconds(random.pick(&[60, 1800])),
+        ..Policy::default()
+    }
+}
+
 pub(crate) struct Engine {
+    requests: mpsc::Sender<SyncRequest>,
     task: JoinHandle<Result<(), Error>>,
     shutdown: Option<oneshot::Sender<()>>,
     pub(crate) status: Rc<DatabaseStatus>,
@@ -51,7 +71,9 @@ impl Engine {
         setup: &Setup,
         environment: &Environment,
     ) -> Self {
+        let (requests, asked_for) = mpsc::channel(8);
         let options = Options {
+            requests: Some(asked_for),
             checkpoint_frames: setup.checkpoint_frames,
             wal_limit: setup.wal_limit,
             queue_segments: setup.queue_segments,
@@ -64,6 +86,7 @@ impl Engine {
                 store: Rc::clone(store) as Rc<dyn walferry::store::Store>,
                 options: ReplicaOptions {
                     sync_interval: setup.sync_interval,
+                    upkeep: setup.upkeep.clone(),
                     ..ReplicaOptions::new(setup.codec)
                 },
                 status: ReplicaStatus::new(format!("replica {number}"), "file"),
@@ -87,6 +110,7 @@ impl Engine {
         });
         Self {
             task,
+            requests,
             shutdown: Some(shutdown),
             status,
         }
@@ -99,6 +123,16 @@ impl Engine {
             Ok(Err(error)) => format!("{error} ({error:?})"),
             Err(error) => format!("it panicked: {error}"),
         }
+    }
+
+    /// Asks that all be shipped now, and waits until every replica has it.
+    pub(crate) async fn sync(&self) {
+        let (reply, answer) = oneshot::channel();
+        self.requests
+            .send(SyncRequest { reply })
+            .await
+            .expect("the engine takes requests");
+        answer.await.expect("everything is shipped");
     }
 
     /// Ends it where it stands.

@@ -41,7 +41,14 @@ fn what_was_committed_is_restored_whatever_goes_wrong() {
             .and_then(|value| value.parse::<u64>().ok())
     };
     let (first, last) = match number("WALFERRY_SEED") {
-        Some(seed) => (seed, seed),
+        Some(seed) => {
+            // What the engine has to say about it.
+            tracing_subscriber::fmt()
+                .with_env_filter("walferry=debug")
+                .without_time()
+                .init();
+            (seed, seed)
+        }
         None => (1, number("WALFERRY_SEEDS").unwrap_or(SEEDS)),
     };
     let next = AtomicU64::new(first);

@@ -36,6 +36,13 @@ impl Model {
         }
     }
 
+    /// The clock was set back: nothing was committed later than now.
+    pub(crate) fn clock_is_now(&mut self, now: Timestamp) {
+        for state in &mut self.states {
+            state.at = state.at.min(now);
+        }
+    }
+
     /// The number of the newest state.
     pub(crate) fn newest(&self) -> usize {
         self.states.len() - 1

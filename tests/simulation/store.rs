@@ -18,6 +18,9 @@ use walferry::store::{self, Body, Error, MemoryStore, Store};
 use super::model::Shipped;
 use super::random::Random;
 
+/// More requests than a seed has reason for.
+const MOST: u64 = 20_000;
+
 pub(crate) struct Faulty {
     /// What it holds, without faults: for those who check.
     pub(crate) objects: MemoryStore,
@@ -79,6 +82,7 @@ impl Faulty {
 
     async fn fate(&self) -> Fate {
         self.requests.set(self.requests.get() + 1);
+        assert!(self.requests.get() < MOST, "requests without end");
         let (pause, dice, unheard) = {
             let mut random = self.random.borrow_mut();
             let slowest = self.slowest.get();

@@ -1,5 +1,6 @@
 //! One seed: an application, an engine, destinations with faults, and what happens between them.
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ pub(crate) struct World {
     _folder: TempDir,
     random: Random,
     began: Instant,
+    /// How far the clock is off, in milliseconds.
+    clock_off: Rc<Cell<i64>>,
     application: Application,
     stores: Vec<Rc<Faulty>>,
     setup: Setup,
@@ -87,15 +90,18 @@ impl World {
         let setup = Setup::draw(&mut random);
         let application = Application::create(&path, settings);
         let died = Rc::new(Notify::new());
-        let stores: Vec<_> = (0..1)
+        let stores: Vec<_> = (0..random.pick(&[1, 1, 2, 3]))
             .map(|_| Faulty::new(random.fork(), Rc::clone(&died)))
             .collect();
         let began = Instant::now();
-        let clock = Clock::new(move || Timestamp(EPOCH + began.elapsed().as_millis() as i64));
+        let clock_off = Rc::new(Cell::new(0));
+        let off = Rc::clone(&clock_off);
+        let clock = Clock::new(move || Timestamp(EPOCH + began.elapsed().as_millis() as i64 + off.get()));
         let mut world = Self {
             _folder: folder,
             random,
             began,
+            clock_off,
             application,
             confirmed: vec![0; stores.len()],
             told: vec![Txid::ZERO; stores.len()],
@@ -124,7 +130,9 @@ impl World {
             76..84 => self.faults(),
             84..92 => self.restart().await,
             92..94 => self.copy = Some(Copy::take(&self.application.path)),
-            94..96 => self.all_is_well().await,
+            94 => self.set_the_clock(),
+            95 => self.pressure().await,
+            96 => self.all_is_well().await,
             _ => self.restore_something(),
         }
         self.engine_runs().await;
@@ -167,6 +175,7 @@ impl World {
         let milliseconds = match self.random.below(10) {
             0..5 => self.random.below(60),
             5..9 => self.random.below(3000),
+            _ if self.random.once_in(3) => self.random.below(8 * 3_600_000),
             _ => self.random.below(600_000),
         };
         let sleeping = sleep(Duration::from_millis(milliseconds));
@@ -175,6 +184,37 @@ impl World {
             () = &mut sleeping => {}
             () = self.died.notified() => self.crash().await,
         }
+    }
+
+    fn set_the_clock(&mut self) {
+        self.clock_off
+            .set(self.random.below(20 * 60_000) as i64 - 10 * 60_000);
+        let now = self.now();
+        self.model.clock_is_now(now);
+    }
+
+    /// A steady stream of small transactions, while the destinations are away or not: the WAL does not grow with it.
+    async fn pressure(&mut self) {
+        self.engine_runs().await;
+        for store in &self.stores {
+            store.dies_after(None);
+        }
+        let wal = beside(&self.application.path, "-wal");
+        let size = || std::fs::metadata(&wal).map_or(0, |file| file.len());
+        let before = size();
+        for _ in 0..400 {
+            self.application.small(&mut self.random);
+            self.look();
+            self.environment.hub.wake(&self.application.path, BOTH);
+            sleep(Duration::from_millis(10)).await;
+        }
+        let limit = self.setup.wal_limit.max(64 * 1024);
+        assert!(
+            size() <= before.max(3 * limit) + limit || self.setup.sync_interval > Duration::from_secs(1),
+            "the WAL grew from {before} to {} bytes: {:?}",
+            size(),
+            self.setup
+        );
     }
 
     fn faults(&mut self) {
@@ -258,6 +298,12 @@ impl World {
             self.start();
         }
         let newest = self.model.newest();
+        if self.random.once_in(2) {
+            let engine = self.engine.as_ref().expect("it runs");
+            within(PATIENCE, "everything to be shipped", engine.sync()).await;
+            self.confirmed.fill(newest);
+            return self.restore_something();
+        }
         let until = Instant::now() + PATIENCE;
         for at in 0..self.stores.len() {
             let mut pause = Duration::from_millis(50);
@@ -289,7 +335,14 @@ impl World {
 
     /// Nobody writes: after the last chores, no request is made.
     async fn is_idle(&mut self) {
-        sleep(Duration::from_secs(600)).await;
+        // With upkeep, until what is old has been deleted.
+        sleep(Duration::from_secs(if self.setup.upkeep.is_some() {
+            24 * 3600
+        } else {
+            600
+        }))
+        .await;
+        self.restore_something();
         let requests = |world: &Self| {
             world
                 .stores
@@ -323,10 +376,25 @@ impl World {
                     (Target::Time(time), *before.expect("it is there"))
                 }
             };
-            let (pages, position) = restore(&self.stores[at].objects, target)
-                .unwrap_or_else(|error| panic!("replica {at}, {target:?}: {error}"));
+            let in_window = self.is_kept(wanted.timestamp);
+            let (pages, position) = match restore(&self.stores[at].objects, target) {
+                Ok(restored) => restored,
+                // It may be forgotten by now.
+                Err(walferry::restore::Error::Plan(_)) if target != Target::Latest && !in_window => continue,
+                Err(error) => panic!(
+                    "replica {at}, {target:?} of {wanted:?}, at {:?}: {error}",
+                    self.now()
+                ),
+            };
             self.played.restores += 1;
-            assert_eq!(position.txid, wanted.txid, "replica {at}, {target:?}");
+            if in_window || target == Target::Latest {
+                assert_eq!(
+                    position.txid,
+                    wanted.txid,
+                    "replica {at}, {target:?} at {:?}",
+                    self.now()
+                );
+            }
             let image = pages.concat();
             let mut like = self.model.like(&image);
             let not_before = if target == Target::Latest {
@@ -352,6 +420,14 @@ impl World {
             requests: self.stores.iter().map(|store| store.requests.get()).sum(),
             ..self.played
         }
+    }
+
+    /// Whether a state of then is promised to be restorable. The clock may have been ahead.
+    fn is_kept(&self, then: Timestamp) -> bool {
+        let Some(policy) = &self.setup.upkeep else {
+            return true;
+        };
+        then.0 + policy.retention.as_millis() as i64 - 20 * 60_000 > self.now().0
     }
 
     fn start(&mut self) {
@@ -413,13 +489,24 @@ impl World {
                 .map_or(Txid::ZERO, |position| position.txid);
             assert!(now >= *told, "{} goes back from {told} to {now}", replica.name);
             *told = now;
+            let most = self.setup.queue_bytes + 2 * self.model.image.len() as u64 + 128 * 1024;
+            assert!(
+                replica.waiting_bytes.get() <= most,
+                "{} bytes wait for {}",
+                replica.waiting_bytes.get(),
+                replica.name
+            );
         }
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp(EPOCH + self.began.elapsed().as_millis() as i64 + self.clock_off.get())
     }
 
     /// Looks at what is committed.
     fn look(&mut self) {
-        let at = Timestamp(EPOCH + self.began.elapsed().as_millis() as i64);
-        self.model.committed(self.application.image(), at);
+        let now = self.now();
+        self.model.committed(self.application.image(), now);
     }
 
     async fn wake(&mut self, wake: Wake) {
