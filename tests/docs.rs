@@ -1,0 +1,162 @@
+//! The pages of docs/ are followed step by step by someone who knows nothing else: bash, the real walferry, a real S3
+//! server.
+#![cfg(feature = "native")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
+
+mod support;
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use support::s3::{S3, free_port};
+use support::{Process, project};
+
+/// A fenced block that is marked.
+enum Step {
+    /// `<!-- run … -->`: the user types this.
+    Run { line: usize, commands: String },
+    /// `<!-- prints -->`: the step before ends by printing this.
+    Prints { line: usize, expected: String },
+}
+
+fn steps(page: &str) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let mut mark = None;
+    let mut lines = page.lines().zip(1..);
+    while let Some((text, line)) = lines.next() {
+        if text.starts_with("<!-- run") {
+            mark = Some("run");
+        } else if text.starts_with("<!-- prints") {
+            mark = Some("prints");
+        } else if text.starts_with("```") {
+            let content: Vec<&str> = lines
+                .by_ref()
+                .map(|(text, _)| text)
+                .take_while(|text| *text != "```")
+                .collect();
+            let content = content.join("\n") + "\n";
+            match mark.take() {
+                Some("run") => steps.push(Step::Run {
+                    line,
+                    commands: content,
+                }),
+                Some(_) => steps.push(Step::Prints {
+                    line,
+                    expected: content,
+                }),
+                None => {}
+            }
+        } else if !text.is_empty() {
+            assert!(mark.is_none(), "line {line}: a mark without its block");
+        }
+    }
+    steps
+}
+
+/// One script of all steps, each with its output in a file of its own.
+fn script(steps: &[Step]) -> String {
+    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n");
+    for (number, step) in steps.iter().enumerate() {
+        if let Step::Run { line, commands } = step {
+            let background = commands.trim_end().ends_with('&');
+            let _ = writeln!(script, "echo 'line {line}' > ../at");
+            // In braces, not in a subshell: what a step sets or enters, stays.
+            let output = if background { "background" } else { "output" };
+            let _ = writeln!(
+                script,
+                "{{\n{commands}}} > \"$OUT/{number}.{output}\" 2> >(tee \"$OUT/{number}.errors\" >&2)"
+            );
+        }
+    }
+    script
+}
+
+/// Follows a page in an empty folder with an empty bucket.
+fn follow(page: &str) {
+    let text = fs::read_to_string(project().join("docs").join(page)).unwrap();
+    let steps = steps(&text);
+    assert!(steps.len() >= 4, "{page} has {} steps", steps.len());
+    let folder = tempfile::tempdir().unwrap();
+    let s3 = S3::start(&folder.path().join("s3"));
+    let (home, out) = (folder.path().join("home"), folder.path().join("out"));
+    fs::create_dir(&home).unwrap();
+    fs::create_dir(&out).unwrap();
+    let programs = Path::new(env!("CARGO_BIN_EXE_walferry")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap();
+    let mut command = Command::new("bash");
+    support::s3::authorize(&mut command);
+    command
+        .arg("-c")
+        .arg(script(&steps))
+        .current_dir(&home)
+        .env("HOME", &home)
+        .env("OUT", &out)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("BUCKET", S3::BUCKET)
+        .env("AWS_ENDPOINT_URL", s3.endpoint())
+        .env("METRICS_PORT", free_port().to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let mut process = Process::start(&mut command);
+    let code = process.wait_for(Duration::from_secs(60));
+    let at = fs::read_to_string(folder.path().join("at")).unwrap_or_default();
+    assert_eq!(code, Some(0), "{page}: the step at {at} failed");
+    for (number, step) in steps.iter().enumerate() {
+        if let Step::Prints { line, expected } = step {
+            let printed = fs::read_to_string(out.join(format!("{}.output", number - 1))).unwrap();
+            assert!(
+                printed.ends_with(expected),
+                "{page}, line {line}: printed {printed:?}, not {expected:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn get_started_can_be_followed() {
+    follow("get-started.md");
+}
+
+#[test]
+fn recovery_can_be_followed() {
+    follow("recovery.md");
+}
+
+#[test]
+fn the_drill_can_be_followed() {
+    follow("drill.md");
+}
+
+/// Every link between pages leads to a page, or to a folder.
+#[test]
+fn links_lead_somewhere() {
+    let docs = project().join("docs");
+    let mut pages = vec![project().join("README.md")];
+    pages.extend(fs::read_dir(&docs).unwrap().map(|entry| entry.unwrap().path()));
+    for page in pages
+        .iter()
+        .filter(|page| page.extension().is_some_and(|end| end == "md"))
+    {
+        let text = fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let link = link.split('#').next().unwrap();
+            if link.is_empty() || link.contains("://") {
+                continue;
+            }
+            assert!(
+                page.parent().unwrap().join(link).exists(),
+                "{}: {link}",
+                page.display()
+            );
+        }
+    }
+}

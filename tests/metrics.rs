@@ -1,0 +1,153 @@
+//! The metrics of a walferry that runs move with real writes, and its health turns while the destination is away.
+#![cfg(feature = "native")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use support::s3::{S3, free_port};
+use support::{Destination, replicate, run_app, wait_until, walferry};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct Scene {
+    s3: S3,
+    _folder: tempfile::TempDir,
+    db: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let s3 = S3::start(&folder.path().join("s3"));
+        let db = folder.path().join("app.db");
+        run_app(&["create", db.to_str().unwrap(), "4096", "none"]);
+        Self {
+            s3,
+            _folder: folder,
+            db,
+        }
+    }
+
+    fn commit(&self, text: &str) {
+        run_app(&["commit", self.db.to_str().unwrap(), text]);
+    }
+
+    fn replica(&self) -> Destination {
+        self.s3.replica("app")
+    }
+
+    /// Runs `walferry status --json`; the exit code and what it printed.
+    fn status(&self, destination: &Destination, extra: &[&str]) -> (Option<i32>, Value) {
+        let mut command = walferry();
+        command
+            .args(["status", "--json"])
+            .args(extra)
+            .arg(destination.url());
+        destination.authorize(&mut command);
+        let output = command.output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
+        (output.status.code(), json)
+    }
+}
+
+/// The status and the body of a page on this machine.
+fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
+}
+
+/// The sum of a metric over its series.
+fn metric(port: u16, name: &str) -> f64 {
+    let Some((200, page)) = get(port, "/metrics") else {
+        return f64::NAN;
+    };
+    let lines = page.lines().filter_map(|line| line.strip_prefix(name));
+    let values = lines.filter(|rest| rest.starts_with(['{', ' ']));
+    values
+        .map(|rest| rest.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}
+
+#[test]
+fn metrics_move_with_writes_and_health_turns_while_the_destination_is_away() {
+    let mut scene = Scene::new();
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let ferry = replicate(
+        &scene.db,
+        &scene.replica(),
+        &["-addr", &address, "-sync-interval", "100ms"],
+    );
+    let position = || metric(port, "walferry_position_txid");
+    wait_until("the first copy", LONG, || position() == 1.0);
+    let puts = metric(port, "walferry_requests_total");
+    let sent = metric(port, "walferry_sent_bytes_total");
+    for round in 0..3 {
+        scene.commit(&format!("round {round}"));
+        wait_until("the commit", LONG, || position() == f64::from(round + 2));
+    }
+    assert!(metric(port, "walferry_requests_total") >= puts + 3.0);
+    assert!(metric(port, "walferry_sent_bytes_total") > sent);
+    assert!(metric(port, "walferry_segments_total") >= 4.0);
+    assert!(metric(port, "walferry_wal_size_bytes") > 4096.0);
+    let bytes = std::fs::metadata(&scene.db).unwrap().len();
+    assert!(metric(port, "walferry_database_size_bytes") >= bytes as f64);
+    assert_eq!(metric(port, "walferry_replication_lag_seconds"), 0.0);
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    assert!((now - metric(port, "walferry_last_sync_timestamp_seconds")).abs() < 60.0);
+    assert_eq!(get(port, "/health?max-lag=1s").unwrap().0, 200);
+
+    // Idle is idle: nothing is asked of the destination.
+    let before = metric(port, "walferry_requests_total");
+    std::thread::sleep(Duration::from_secs(1));
+    assert_eq!(metric(port, "walferry_requests_total"), before);
+
+    let (code, status) = scene.status(&scene.replica(), &["-addr", &address]);
+    assert_eq!(code, Some(0), "{status}");
+    assert!(status["counted"]["put"].as_f64().unwrap() >= 4.0, "{status}");
+
+    scene.s3.stop();
+    scene.commit("while it is away");
+    wait_until("the health to turn", LONG, || {
+        get(port, "/health?max-lag=1s").unwrap().0 == 503
+    });
+    let (_, reasons) = get(port, "/health?max-lag=1s").unwrap();
+    assert!(
+        reasons.contains("app.db") && reasons.contains("s behind"),
+        "{reasons}"
+    );
+    let lag = metric(port, "walferry_replication_lag_seconds");
+    assert!(lag > 1.0, "{lag}");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(metric(port, "walferry_replication_lag_seconds") > lag + 0.2);
+    assert!(metric(port, "walferry_errors_total") > 0.0);
+    assert_eq!(metric(port, "walferry_replica_up"), 0.0);
+
+    scene.s3.go_on();
+    wait_until("the rest", LONG, || position() == 5.0);
+    assert_eq!(get(port, "/health?max-lag=1s").unwrap().0, 200);
+    assert_eq!(metric(port, "walferry_replication_lag_seconds"), 0.0);
+    assert_eq!(metric(port, "walferry_replica_up"), 1.0);
+    assert_eq!(ferry.terminate(), Some(0));
+}
