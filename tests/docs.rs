@@ -68,7 +68,7 @@ fn script(steps: &[Step]) -> String {
     for (number, step) in steps.iter().enumerate() {
         if let Step::Run { line, commands } = step {
             let background = commands.trim_end().ends_with('&');
-            let _ = writeln!(script, "echo 'line {line}' > ../at");
+            let _ = writeln!(script, "echo 'line {line}' > \"$OUT/at\"");
             // In braces, not in a subshell: what a step sets or enters, stays.
             let output = if background { "background" } else { "output" };
             let _ = writeln!(
@@ -108,7 +108,7 @@ fn follow(page: &str) {
         .stdout(Stdio::null());
     let mut process = Process::start(&mut command);
     let code = process.wait_for(Duration::from_secs(60));
-    let at = fs::read_to_string(folder.path().join("at")).unwrap_or_default();
+    let at = fs::read_to_string(out.join("at")).unwrap_or_default();
     assert_eq!(code, Some(0), "{page}: the step at {at} failed");
     for (number, step) in steps.iter().enumerate() {
         if let Step::Prints { line, expected } = step {
