@@ -64,7 +64,7 @@ fn steps(page: &str) -> Vec<Step> {
 
 /// One script of all steps, each with its output in a file of its own.
 fn script(steps: &[Step]) -> String {
-    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n");
+    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n");
     for (number, step) in steps.iter().enumerate() {
         if let Step::Run { line, commands } = step {
             let background = commands.trim_end().ends_with('&');

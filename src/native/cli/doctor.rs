@@ -11,6 +11,7 @@ use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
 use crate::native::doctor::{self, Finding, Severity};
+use crate::native::store::{Access, Destination};
 
 /// Find out what cannot work, and what to do about it
 ///
@@ -21,11 +22,19 @@ use crate::native::doctor::{self, Finding, Severity};
 #[command(after_help = "\
 Examples:
   walferry doctor /srv/app.db
-  sudo -u app walferry doctor --json /srv/app.db")]
+  walferry doctor -config /etc/litestream.yml
+  sudo -u app walferry doctor --json -replica s3://my-app-backups/app.db /srv/app.db")]
 pub(super) struct Doctor {
-    /// The database files
-    #[arg(value_name = "DB", required = true)]
+    /// The database files; without any, those of the configuration, with their replicas
+    #[arg(value_name = "DB")]
     databases: Vec<PathBuf>,
+
+    /// A replica of the database, to be asked too
+    #[arg(long, value_name = "URL", requires = "databases")]
+    replica: Vec<String>,
+
+    #[command(flatten)]
+    config: super::args::ConfigFile,
 
     /// Print the findings as JSON
     #[arg(long)]
@@ -37,18 +46,22 @@ pub(super) struct Doctor {
 struct Diagnosis {
     ok: bool,
     databases: BTreeMap<String, Vec<Finding>>,
+    replicas: BTreeMap<String, Vec<Finding>>,
     machine: Vec<Finding>,
 }
 
-pub(super) async fn run(arguments: Doctor, _signals: Signals) -> Result<(), Failure> {
-    let mut diagnosis = Diagnosis {
-        machine: doctor::machine(arguments.databases.len()),
-        ..Diagnosis::default()
+/// A database, and where it goes.
+struct Patient {
+    database: PathBuf,
+    replicas: Vec<(Destination, Access)>,
+}
+
+pub(super) async fn run(arguments: Doctor, signals: Signals) -> Result<(), Failure> {
+    let patients = patients(&arguments)?;
+    let mut diagnosis = tokio::select! {
+        diagnosis = examine(&patients) => diagnosis,
+        signal = signals.first() => return Err(Failure::new(Class::Interrupted(signal), "broken off")),
     };
-    for path in &arguments.databases {
-        let found = doctor::database(path);
-        diagnosis.databases.insert(path.display().to_string(), found);
-    }
     let worst = diagnosis
         .all()
         .find(|finding| finding.severity == Severity::Error);
@@ -62,21 +75,67 @@ pub(super) async fn run(arguments: Doctor, _signals: Signals) -> Result<(), Fail
     failure.map_or(Ok(()), Err)
 }
 
+fn patients(arguments: &Doctor) -> Result<Vec<Patient>, Failure> {
+    if arguments.databases.is_empty() {
+        let config = arguments.config.load()?;
+        let databases = config.databases.into_iter().map(|database| Patient {
+            database: database.path,
+            replicas: database
+                .replicas
+                .into_iter()
+                .map(|replica| (replica.destination, replica.access))
+                .collect(),
+        });
+        return Ok(databases.collect());
+    }
+    let mut replicas = Vec::new();
+    for url in &arguments.replica {
+        replicas.push((Destination::parse(url, true)?, Access::from_environment()));
+    }
+    let one = |database: &PathBuf| Patient {
+        database: database.clone(),
+        replicas: replicas.clone(),
+    };
+    Ok(arguments.databases.iter().map(one).collect())
+}
+
+async fn examine(patients: &[Patient]) -> Diagnosis {
+    let mut diagnosis = Diagnosis {
+        machine: doctor::machine(patients.len()),
+        ..Diagnosis::default()
+    };
+    for Patient { database, replicas } in patients {
+        let found = doctor::database(database);
+        diagnosis.databases.insert(database.display().to_string(), found);
+        for (destination, access) in replicas {
+            let found = doctor::replica(destination, access, Some(database)).await;
+            diagnosis.replicas.insert(destination.to_string(), found);
+        }
+    }
+    diagnosis
+}
+
 fn class(finding: &Finding) -> Class {
     match finding.code {
         "descriptors" => Class::Unexpected,
+        "unreachable" => Class::Unreachable,
+        "denied" => Class::Denied,
         _ => Class::Input,
     }
 }
 
 impl Diagnosis {
     fn all(&self) -> impl Iterator<Item = &Finding> {
-        self.databases.values().flatten().chain(&self.machine)
+        self.databases
+            .values()
+            .chain(self.replicas.values())
+            .flatten()
+            .chain(&self.machine)
     }
 
     fn text(&self) -> String {
         let mut text = String::new();
-        for (path, findings) in &self.databases {
+        for (path, findings) in self.databases.iter().chain(&self.replicas) {
             let verdict = if findings.is_empty() {
                 ": nothing is in the way"
             } else {

@@ -9,8 +9,10 @@ mod leftovers;
 mod limits;
 mod locks;
 mod permissions;
+mod replica;
 
 pub use limits::machine;
+pub use replica::replica;
 
 use std::path::Path;
 
