@@ -13,12 +13,12 @@ mod support;
 
 use std::fmt::Write;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use support::s3::{S3, free_port};
-use support::{Process, project};
+use support::{Process, project, walferry};
 
 /// A fenced block that is marked.
 enum Step {
@@ -64,7 +64,8 @@ fn steps(page: &str) -> Vec<Step> {
 
 /// One script of all steps, each with its output in a file of its own.
 fn script(steps: &[Step]) -> String {
-    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n");
+    let mut script =
+        String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n");
     for (number, step) in steps.iter().enumerate() {
         if let Step::Run { line, commands } = step {
             let background = commands.trim_end().ends_with('&');
@@ -136,16 +137,109 @@ fn the_drill_can_be_followed() {
     follow("drill.md");
 }
 
+/// Configurations in the pages are configurations.
+#[test]
+fn configurations_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut read = 0;
+    for page in pages(&project().join("docs")) {
+        let text = fs::read_to_string(&page).unwrap();
+        let blocks = text
+            .split("```yaml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next());
+        for block in blocks.filter(|block| block.contains("dbs:")) {
+            let config = folder.path().join("config.yml");
+            fs::write(&config, block).unwrap();
+            let output = walferry()
+                .args(["databases", "-config"])
+                .arg(&config)
+                .output()
+                .unwrap();
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{}: {told}\n{block}", page.display());
+            read += 1;
+        }
+    }
+    assert!(read >= 3, "only {read}");
+}
+
+/// What is made from the program is made from this one.
+#[test]
+fn generated_pages_are_up_to_date() {
+    let run = |arguments: &[&str]| {
+        let output = walferry().args(arguments).env_remove("COLUMNS").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect::<String>()
+    };
+    let overview = run(&["--help"]);
+    let mut commands = format!(
+        "# Commands\n\nWhat `--help` says. Options can be written with one dash too, as Litestream's are.\n\n\
+         ```text\n{overview}```\n"
+    );
+    let names = overview.lines().skip_while(|line| *line != "Commands:").skip(1);
+    for name in names
+        .map_while(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+    {
+        let name = name.split(' ').next().unwrap();
+        let help = run(&[name, "--help"]);
+        let _ = write!(commands, "\n## walferry {name}\n\n```text\n{help}```\n");
+    }
+    for (page, made) in [("commands.md", commands), ("man/walferry.1", run(&["man"]))] {
+        let path = project().join("docs").join(page);
+        if std::env::var_os("WALFERRY_WRITE_DOCS").is_some() {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, made).unwrap();
+        } else {
+            let there = fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                there == made,
+                "docs/{page} is not what the program says: run\n  WALFERRY_WRITE_DOCS=1 cargo test --test docs generated"
+            );
+        }
+    }
+}
+
+/// Proofs that the comparison names are there.
+#[test]
+fn the_comparison_names_tests_that_exist() {
+    let text = fs::read_to_string(project().join("docs/comparison.md")).unwrap();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.contains("`tests/"))
+        .collect();
+    assert!(lines.len() > 8);
+    for proof in text
+        .split('`')
+        .filter(|word| word.starts_with("tests/") || word.starts_with("src/"))
+    {
+        assert!(project().join(proof).exists(), "{proof}");
+    }
+}
+
+fn pages(folder: &Path) -> Vec<PathBuf> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            pages.extend(self::pages(&path));
+        } else if path.extension().is_some_and(|end| end == "md") {
+            pages.push(path);
+        }
+    }
+    pages
+}
+
 /// Every link between pages leads to a page, or to a folder.
 #[test]
 fn links_lead_somewhere() {
-    let docs = project().join("docs");
-    let mut pages = vec![project().join("README.md")];
-    pages.extend(fs::read_dir(&docs).unwrap().map(|entry| entry.unwrap().path()));
-    for page in pages
-        .iter()
-        .filter(|page| page.extension().is_some_and(|end| end == "md"))
-    {
+    let mut all = pages(&project().join("docs"));
+    all.push(project().join("README.md"));
+    for page in &all {
         let text = fs::read_to_string(page).unwrap();
         for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             let link = link.split('#').next().unwrap();

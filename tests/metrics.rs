@@ -17,13 +17,13 @@ use std::time::Duration;
 
 use serde_json::Value;
 use support::s3::{S3, free_port};
-use support::{Destination, replicate, run_app, wait_until, walferry};
+use support::{Destination, Process, replicate, run_app, wait_until, walferry};
 
 const LONG: Duration = Duration::from_secs(20);
 
 struct Scene {
     s3: S3,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     db: PathBuf,
 }
 
@@ -33,11 +33,7 @@ impl Scene {
         let s3 = S3::start(&folder.path().join("s3"));
         let db = folder.path().join("app.db");
         run_app(&["create", db.to_str().unwrap(), "4096", "none"]);
-        Self {
-            s3,
-            _folder: folder,
-            db,
-        }
+        Self { s3, folder, db }
     }
 
     fn commit(&self, text: &str) {
@@ -150,4 +146,59 @@ fn metrics_move_with_writes_and_health_turns_while_the_destination_is_away() {
     assert_eq!(metric(port, "walferry_replication_lag_seconds"), 0.0);
     assert_eq!(metric(port, "walferry_replica_up"), 1.0);
     assert_eq!(ferry.terminate(), Some(0));
+}
+
+/// Alerts, the dashboard and the page of the metrics, against all that a walferry tells that has been through it.
+#[test]
+fn alerts_and_dashboard_name_metrics_that_exist() {
+    let mut scene = Scene::new();
+    let port = free_port();
+    let config = scene.folder.path().join("walferry.yml");
+    let url = scene.replica().url();
+    let db = scene.db.display();
+    let text = format!(
+        "addr: \"127.0.0.1:{port}\"\ndbs:\n  - path: {db}\n    replica:\n      url: {url}\n      verify-interval: 500ms\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut command = walferry();
+    scene.replica().authorize(&mut command);
+    let ferry = Process::start(command.args(["replicate", "-config"]).arg(&config));
+    wait_until("a drill", LONG, || metric(port, "walferry_verify_ok") == 1.0);
+    scene.s3.stop();
+    scene.commit("while it is away");
+    wait_until("an error", LONG, || {
+        metric(port, "walferry_request_errors_total") > 0.0
+    });
+    let (_, page) = get(port, "/metrics").unwrap();
+    let names = page.lines().filter(|line| !line.starts_with('#'));
+    let told: Vec<String> = names
+        .map(|line| line.split(['{', ' ']).next().unwrap().to_owned())
+        .collect();
+    scene.s3.go_on();
+    assert_eq!(ferry.terminate(), Some(0));
+
+    let used = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let names = words.filter(|word| word.starts_with("walferry_") || word.starts_with("process_"));
+        names.map(str::to_owned).collect()
+    };
+    let alerts = std::fs::read_to_string(support::project().join("docs/alerts.yml")).unwrap();
+    let expressions: Vec<&str> = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "))
+        .collect();
+    assert!(expressions.len() >= 8, "{expressions:?}");
+    let dashboard = std::fs::read_to_string(support::project().join("docs/grafana.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let queries = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap());
+    let queries: Vec<&str> = queries.map(|target| target["expr"].as_str().unwrap()).collect();
+    let page = std::fs::read_to_string(support::project().join("docs/monitoring.md")).unwrap();
+    for text in expressions.into_iter().chain(queries).chain(page.lines()) {
+        for name in used(text) {
+            assert!(told.contains(&name), "{name} in {text:?} is not told: {told:?}");
+        }
+    }
 }

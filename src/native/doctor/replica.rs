@@ -23,7 +23,10 @@ pub async fn replica(destination: &Destination, access: &Access, database: Optio
     let mut findings = Vec::new();
     let asked = tokio::time::timeout(PATIENCE, ask(destination, access)).await;
     match asked {
-        Err(_) => findings.push(away(destination, &format!("no answer within {} s", PATIENCE.as_secs()))),
+        Err(_) => findings.push(away(
+            destination,
+            &format!("no answer within {} s", PATIENCE.as_secs()),
+        )),
         Ok(Err(error)) => findings.push(refused(destination, &error)),
         Ok(Ok(held)) => {
             let here = database.and_then(page_size);
