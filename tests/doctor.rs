@@ -20,7 +20,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Process, project, run_app, wait_until, walferry};
+use support::s3::S3;
+use support::{Destination, Process, project, replicate, run_app, wait_until, walferry};
 
 /// The user that tests are when they are not root.
 const NOBODY: u32 = 65_534;
@@ -353,4 +354,64 @@ fn a_walferry_that_follows_is_named_and_too_few_descriptors_too() {
             .count(),
         before
     );
+}
+
+#[test]
+fn a_destination_that_does_not_fit_is_named() {
+    let place = Place::new();
+    let server = S3::start(&place.folder.path().join("s3"));
+    let ask = |destination: &Destination, key: &str| {
+        let mut command = walferry();
+        destination.authorize(&mut command);
+        command.env("AWS_SECRET_ACCESS_KEY", key);
+        command
+            .args(["doctor", "--json", "-replica", &destination.url()])
+            .arg(&place.db);
+        let output = command.output().unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let codes: Vec<String> = json["replicas"]
+            .as_object()
+            .unwrap()
+            .values()
+            .flat_map(|found| found.as_array().unwrap().clone())
+            .map(|finding| finding["code"].as_str().unwrap().to_owned())
+            .collect();
+        (output.status.code(), codes)
+    };
+    let replica = server.replica("app");
+    assert_eq!(
+        ask(&replica, S3::SECRET),
+        (Some(0), vec![]),
+        "an empty one is no fault"
+    );
+    assert_eq!(ask(&replica, "wrong"), (Some(5), vec!["denied".to_owned()]));
+    let nowhere = support::s3::replica_at(support::s3::free_port(), "app");
+    assert_eq!(
+        ask(&nowhere, S3::SECRET),
+        (Some(4), vec!["unreachable".to_owned()])
+    );
+
+    // A database of another page size was there before.
+    let other = place.folder.path().join("other.db");
+    run_app(&["create", other.to_str().unwrap(), "512", "none"]);
+    let mut ferry = replicate(&other, &replica, &["--once"]);
+    assert_eq!(ferry.wait_for(Duration::from_secs(20)), Some(0));
+    assert_eq!(ask(&replica, S3::SECRET), (Some(3), vec!["page-size".to_owned()]));
+
+    let config = place.folder.path().join("walferry.yml");
+    let text = format!(
+        "dbs:\n  - path: {}\n    replica:\n      url: {}\n",
+        place.db.display(),
+        replica.url()
+    );
+    fs::write(&config, text).unwrap();
+    let mut command = walferry();
+    replica.authorize(&mut command);
+    let output = command.args(["doctor", "-config"]).arg(&config).output().unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        told.contains("pages of 4096 bytes") && told.contains("pages of 512"),
+        "{told}"
+    );
+    assert_eq!(output.status.code(), Some(3));
 }
