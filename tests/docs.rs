@@ -137,33 +137,6 @@ fn the_drill_can_be_followed() {
     follow("drill.md");
 }
 
-/// Configurations in the pages are configurations.
-#[test]
-fn configurations_are_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut read = 0;
-    for page in pages(&project().join("docs")) {
-        let text = fs::read_to_string(&page).unwrap();
-        let blocks = text
-            .split("```yaml\n")
-            .skip(1)
-            .filter_map(|rest| rest.split("```").next());
-        for block in blocks.filter(|block| block.contains("dbs:")) {
-            let config = folder.path().join("config.yml");
-            fs::write(&config, block).unwrap();
-            let output = walferry()
-                .args(["databases", "-config"])
-                .arg(&config)
-                .output()
-                .unwrap();
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(output.status.success(), "{}: {told}\n{block}", page.display());
-            read += 1;
-        }
-    }
-    assert!(read >= 3, "only {read}");
-}
-
 /// What is made from the program is made from this one.
 #[test]
 fn generated_pages_are_up_to_date() {
