@@ -64,8 +64,7 @@ fn steps(page: &str) -> Vec<Step> {
 
 /// One script of all steps, each with its output in a file of its own.
 fn script(steps: &[Step]) -> String {
-    let mut script =
-        String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n");
+    let mut script = String::from("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     for (number, step) in steps.iter().enumerate() {
         if let Step::Run { line, commands } = step {
             let background = commands.trim_end().ends_with('&');
@@ -74,7 +73,7 @@ fn script(steps: &[Step]) -> String {
             let output = if background { "background" } else { "output" };
             let _ = writeln!(
                 script,
-                "{{\n{commands}}} > \"$OUT/{number}.{output}\" 2> >(tee \"$OUT/{number}.errors\" >&2)"
+                "{{\n{commands}}} > \"$OUT/{number}.{output}\" 2> \"$OUT/{number}.errors\""
             );
         }
     }
@@ -110,7 +109,15 @@ fn follow(page: &str) {
     let mut process = Process::start(&mut command);
     let code = process.wait_for(Duration::from_secs(60));
     let at = fs::read_to_string(out.join("at")).unwrap_or_default();
-    assert_eq!(code, Some(0), "{page}: the step at {at} failed");
+    let told: Vec<String> = (0..steps.len())
+        .filter_map(|number| fs::read_to_string(out.join(format!("{number}.errors"))).ok())
+        .collect();
+    assert_eq!(
+        code,
+        Some(0),
+        "{page}: the step at {at} failed: {}",
+        told.concat()
+    );
     for (number, step) in steps.iter().enumerate() {
         if let Step::Prints { line, expected } = step {
             let printed = fs::read_to_string(out.join(format!("{}.output", number - 1))).unwrap();
