@@ -12,7 +12,7 @@
 //! That it can fail was tried by breaking the engine. Sixty seeds found each of these: going on in a WAL of other salts;
 //! not keeping the page sums of what was confirmed; taking frames for held that are not; believing a page-sum table
 //! without its sum. Not found by sixty: going on by salts alone, without the frame's checksum; not looking again while
-//! a commit is under way (`tests/source` is there for these).
+//! a commit is under way (`tests/replicate.rs` and `tests/source` are there for these).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
