@@ -84,7 +84,7 @@ fn wrong_command_lines() {
     refuses(&[], USAGE, "Usage: walferry");
     refuses(&["restor"], USAGE, "restore");
     refuses(&["restore", "-o", "x"], USAGE, "<URL|DB>");
-    refuses(&["restore", "file:///x"], USAGE, "--output");
+    refuses(&["restore", "file:///x"], USAGE, "-o OUT");
     refuses(
         &["restore", "-nonsense", "-o", "x", "file:///x"],
         USAGE,

@@ -10,8 +10,11 @@
 
 mod support;
 
+use std::process::Stdio;
+use std::time::Duration;
+
 use serde_json::Value;
-use support::{run_app, walferry};
+use support::{Process, run_app, wait_until, walferry};
 
 /// What `replicate --once` tells on stderr.
 fn told(arguments: &[&str], level: Option<&str>) -> String {
@@ -57,4 +60,34 @@ fn the_level_is_the_options_or_that_of_the_environment() {
     assert_eq!(told(&[], Some("ERROR")), "");
     assert!(told(&[], Some("debug")).contains("level=DEBUG"));
     assert!(told(&[], Some("someone else's")).contains("level=INFO"));
+}
+
+#[test]
+fn segments_under_load_are_not_told_one_by_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("app.db");
+    run_app(&["create", db.to_str().unwrap(), "4096", "none"]);
+    let replica = folder.path().join("replica");
+    let mut command = walferry();
+    command.args(["replicate", "-sync-interval", "20ms"]).arg(&db);
+    command.arg(format!("file://{}", replica.display()));
+    command.env_remove("LOG_LEVEL").stderr(Stdio::piped());
+    let mut ferry = Process::start(&mut command);
+    let shipped = || std::fs::read_dir(replica.join("ltx/0")).map_or(0, Iterator::count);
+    for round in 0..4 {
+        run_app(&["commit", db.to_str().unwrap(), &format!("round {round}")]);
+        wait_until("the segment", Duration::from_secs(20), || shipped() > round);
+    }
+    let stderr = ferry.0.stderr.take().unwrap();
+    assert_eq!(ferry.terminate(), Some(0));
+    let told = std::io::read_to_string(stderr).unwrap();
+    assert_eq!(
+        told.lines().filter(|line| line.contains("msg=shipped")).count(),
+        1,
+        "{told}"
+    );
+    assert!(
+        told.lines()
+            .any(|line| line.contains("msg=shipped") && line.contains("replica=file://"))
+    );
 }

@@ -8,9 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::ltx::Timestamp;
 use crate::native::store::Meter;
 use crate::replica::Position;
+
+const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
 /// The databases that this process follows; they come and go.
 pub type Databases = Rc<RefCell<Vec<Rc<DatabaseStatus>>>>;
@@ -64,6 +68,8 @@ pub struct ReplicaStatus {
     pub failure: RefCell<Option<String>>,
     /// What was asked of its destination, once it is opened.
     pub meter: OnceCell<Arc<Meter>>,
+    /// When its progress was last told.
+    told: Cell<Option<Instant>>,
     /// Compactions since the start.
     pub compactions: Cell<u64>,
     /// Snapshots since the start.
@@ -112,6 +118,15 @@ impl ReplicaStatus {
         )
     }
 
+    /// Whether its progress is to be told now: the first time, then once a minute at most. Else nobody could read it.
+    pub fn tells_now(&self) -> bool {
+        let is_due = self.told.get().is_none_or(|told| told.elapsed() >= BETWEEN_LINES);
+        if is_due {
+            self.told.set(Some(Instant::now()));
+        }
+        is_due
+    }
+
     /// Records how a drill went.
     pub fn record_drill(&self, verified: Verified) {
         if verified.failure.is_none() {
@@ -135,6 +150,7 @@ impl ReplicaStatus {
             upkeep_failure: RefCell::default(),
             failure: RefCell::default(),
             meter: OnceCell::default(),
+            told: Cell::default(),
             compactions: Cell::default(),
             snapshots: Cell::default(),
             verified: RefCell::default(),

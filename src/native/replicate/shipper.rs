@@ -614,7 +614,13 @@ impl Shipper {
         }
         let segments = &self.replica.status.segments;
         segments.set(segments.get().saturating_add(1));
-        tracing::info!(replica = %self.name(), position = %self.confirmed.position, pages = segment.changed.len(), "shipped");
+        let (replica, position, pages) = (self.name(), self.confirmed.position, segment.changed.len());
+        if self.replica.status.tells_now() {
+            let segments = self.replica.status.segments.get();
+            tracing::info!(%replica, %position, pages, segments, "shipped");
+        } else {
+            tracing::debug!(%replica, %position, pages, "shipped");
+        }
         Ok(())
     }
 
