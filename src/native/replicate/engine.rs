@@ -266,7 +266,8 @@ impl Engine {
             () = at_or_never(next_cut) => {}
             () = pause_or_never(pause) => {}
             () = at_or_never(checkpoint_at) => {}
-            woken = self.watcher.wait() => wake = woken,
+            // An application that copies frames back at every commit would have us run at every commit.
+            woken = self.watcher.wait(), if !paused => wake = woken,
             asked = next_request(&mut self.requests) => request = Some(asked),
             () = stop.requested(), if !stop.is_requested() => {}
         }
