@@ -2,7 +2,7 @@
 //
 //   node scripts/setup.mjs [--tests] [--print-env]
 //
-// --tests      also what only the tests need: Chromium with its driver, two versions of Litestream, an S3 server
+// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server
 // --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';

@@ -174,6 +174,10 @@ impl From<restore::Error> for Failure {
     fn from(error: restore::Error) -> Self {
         let class = match &error {
             restore::Error::Replica(_) => None,
+            restore::Error::Old(error) => Some(match error {
+                restore::v3::Error::NoTxids | restore::v3::Error::NotFollowed => Class::Usage,
+                _ => Class::Damaged,
+            }),
             restore::Error::Exists(_) | restore::Error::Leftover(_) => Some(Class::Exists),
             restore::Error::NoFolder(_) => Some(Class::Input),
             restore::Error::Integrity(_) => Some(Class::Damaged),

@@ -14,7 +14,7 @@ use super::source::{Chosen, Source};
 use super::{output, values};
 use crate::ltx::{Timestamp, Txid};
 use crate::native::restore::{
-    self, Error, Event, IntegrityCheck, Options, Preview, Summary, follow, preview,
+    self, Error, Event, IntegrityCheck, Options, Preview, Summary, follow, preview, v3,
 };
 use crate::native::store::Patient;
 use crate::replica::{PlanError, Target};
@@ -25,6 +25,8 @@ use crate::store;
 /// The result is proven before it appears under its name: every page, the sum of all pages, or the checksums of
 /// all segments where Litestream wrote them. What is damaged or gone is replaced by another copy at another level, where
 /// there is one, and named. An existing file is never overwritten.
+///
+/// Where the replica holds only what Litestream 0.3 wrote, or where that is newer, that is restored.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -161,7 +163,10 @@ async fn restore(arguments: &Restore, options: &Options, chosen: &Chosen) -> Res
         required => required.map_err(Failure::from)?,
     }
     let store = Patient::new(chosen.store.clone());
-    let result = if arguments.dry_run {
+    let old = v3::find(&chosen.destination, &store, options.target).await?;
+    let result = if let Some(old) = old {
+        return Ok(restore_old(arguments, options, chosen, &store, &old).await?);
+    } else if arguments.dry_run {
         match preview(&store, options).await {
             Ok(preview) if arguments.json => Ok(output::json(&preview)?),
             Ok(preview) => Ok(output::text(&planned(&preview))?),
@@ -182,6 +187,43 @@ async fn restore(arguments: &Restore, options: &Options, chosen: &Chosen) -> Res
         Err(Stop::Empty) if arguments.if_replica_exists => nothing(),
         result => result,
     }
+}
+
+/// What Litestream 0.3 wrote.
+async fn restore_old(
+    arguments: &Restore,
+    options: &Options,
+    chosen: &Chosen,
+    store: &Patient,
+    old: &v3::Old,
+) -> Result<(), Failure> {
+    if arguments.follow {
+        return Err(Error::from(v3::Error::NotFollowed).into());
+    }
+    let summary = if arguments.dry_run {
+        old.preview()
+    } else {
+        let mut progress = Progress::new();
+        old.restore(store, options, |done, total| progress.at(done, total))
+            .await?
+    };
+    if arguments.json {
+        return output::json(&summary);
+    }
+    let state = format!(
+        "generation {} of {}, in the layout of Litestream 0.3, up to WAL {:08x}",
+        summary.generation, chosen.destination, summary.index,
+    );
+    let (files, fetched) = (summary.files, ByteSize(summary.fetched));
+    if arguments.dry_run {
+        return output::text(&format!("{state}: {files} files, {fetched} to fetch\n"));
+    }
+    output::text(&format!(
+        "{} is {state}: {}, {files} files, {fetched} fetched in {:.2} s\n",
+        options.output.display(),
+        ByteSize(summary.bytes.unwrap_or_default()),
+        summary.seconds,
+    ))
 }
 
 async fn followed(

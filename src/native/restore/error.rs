@@ -9,6 +9,9 @@ pub enum Error {
     /// The replica does not give it.
     #[error(transparent)]
     Replica(#[from] crate::restore::Error),
+    /// What Litestream 0.3 left does not give it.
+    #[error(transparent)]
+    Old(#[from] super::v3::Error),
     /// Nothing is overwritten.
     #[error("{0} exists already: move it away, or restore to another path")]
     Exists(PathBuf),

@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod placing;
 mod preview;
+pub mod v3;
 mod verify;
 
 pub use error::Error;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use reqwest::Url;
 
 use super::bucket::{AbsSettings, Bucket, BucketStore, GsSettings, S3Settings, url as bucket_url};
-use super::{Counted, FolderStore, Meter, WorkerStore};
+use super::{Counted, FolderStore, Keys, Meter, WorkerStore};
 use crate::ltx::Codec;
 use crate::replica::{Layout, Level};
 use crate::store::{Error, Result};
@@ -99,6 +99,18 @@ impl Destination {
             BucketStore::new(bucket, Arc::clone(&meter)),
             meter,
         )))
+    }
+
+    /// The way to all that lies there, whoever wrote it; a Worker holds only what it knows.
+    pub fn keys(&self) -> Option<Keys> {
+        let bucket = match self {
+            Self::Folder(path) => return Some(Keys::folder(path.clone())),
+            Self::Worker(_) => return None,
+            Self::S3(settings) => Bucket::S3(settings.clone()),
+            Self::Gs(settings) => Bucket::Gs(settings.clone()),
+            Self::Abs(settings) => Bucket::Abs(settings.clone()),
+        };
+        Some(Keys::bucket(BucketStore::new(bucket, Meter::new())))
     }
 
     /// Its kind in a word: `file`, `worker`, `s3`, `gs` or `abs`.

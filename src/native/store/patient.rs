@@ -49,7 +49,8 @@ impl Patient {
         self.fetched.get()
     }
 
-    async fn again<T>(&self, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    /// Asks until there is an answer that another attempt would not change, for some seconds.
+    pub async fn again<T>(&self, attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
         for pause in PAUSES {
             self.requests.set(self.requests.get().saturating_add(1));
             match attempt().await {

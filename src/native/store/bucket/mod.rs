@@ -4,6 +4,7 @@ mod answer;
 mod connect;
 mod create;
 mod failure;
+mod keys;
 mod place;
 mod profile;
 mod service;
