@@ -111,7 +111,7 @@ impl Catalog {
 
     /// The last transaction of a level.
     pub fn frontier(&self, level: Level) -> Option<Txid> {
-        self.level(level).next_back().map(|(id, _)| id.max)
+        self.level(level).map(|(id, _)| id.max).max()
     }
 }
 

@@ -11,6 +11,9 @@
 //! * Deleting never leaves a listing from which a wrong state follows: whole databases go first, and what depends on
 //!   them only when they are gone.
 //! * Where an object is damaged, nothing that could replace it is deleted for its sake.
+//!
+//! And to who pays for it: nothing is made again that was deleted, whatever it was made of and is still there. Doing
+//! what is due comes to an end.
 
 use std::time::Duration;
 
@@ -56,7 +59,7 @@ pub enum Next {
 
 /// What is due `now`, or when something will be.
 pub fn next_chore(catalog: &Catalog, policy: &Policy, now: Timestamp) -> Next {
-    let chores = Chores { catalog, policy, now };
+    let chores = Chores::new(catalog, policy, now);
     let mut next = Next::Never;
     for level in 1..=policy.levels.len().min(8) {
         next = next.or(|| chores.compaction(level));
@@ -89,9 +92,32 @@ struct Chores<'a> {
     catalog: &'a Catalog,
     policy: &'a Policy,
     now: Timestamp,
+    /// The oldest whole database that a target within the retention needs.
+    base: Option<SegmentId>,
+    /// When another takes its place.
+    next_base: Option<Timestamp>,
 }
 
-impl Chores<'_> {
+impl<'a> Chores<'a> {
+    fn new(catalog: &'a Catalog, policy: &'a Policy, now: Timestamp) -> Self {
+        let kept = policy.retention.saturating_add(policy.grace);
+        let mut wholes: Vec<(SegmentId, Timestamp)> = catalog
+            .wholes()
+            .filter(|(_, entry)| policy.retention_enabled && !entry.damaged)
+            .filter_map(|(id, entry)| Some((id, after(entry.timestamp?, kept))))
+            .collect();
+        wholes.sort_by_key(|(id, _)| (id.max, id.level));
+        let base = wholes.iter().rposition(|(_, due)| *due <= now);
+        let next = base.map_or(0, |base| base.saturating_add(1));
+        Self {
+            catalog,
+            policy,
+            now,
+            base: base.and_then(|base| wholes.get(base)).map(|(id, _)| *id),
+            next_base: wholes.get(next).map(|(_, due)| *due),
+        }
+    }
+
     /// What becomes one segment of a level: all that has come to the level below since its last.
     fn compaction(&self, number: usize) -> Next {
         let (Some(level), Some(below)) = (as_level(number), as_level(number.saturating_sub(1))) else {
@@ -100,7 +126,7 @@ impl Chores<'_> {
         let Some(&interval) = self.policy.levels.get(number.saturating_sub(1)) else {
             return Next::Never;
         };
-        let frontier = self.catalog.frontier(level).unwrap_or(Txid::ZERO);
+        let frontier = self.frontier(number);
         let mut inputs: Vec<SegmentInfo> = Vec::new();
         let (mut due, mut bytes) = (Timestamp(i64::MAX), 0u64);
         for (id, entry) in self.after(below, frontier) {
@@ -127,7 +153,7 @@ impl Chores<'_> {
     fn bundle(&self) -> Next {
         let mut members: Vec<SegmentInfo> = Vec::new();
         let (mut due, mut bytes) = (Timestamp(i64::MAX), 0u64);
-        for (id, entry) in self.after(Level::RAW, Txid::ZERO) {
+        for (id, entry) in self.after(Level::RAW, self.expired_until()) {
             let is_wanted =
                 entry.bundled.is_none() && !entry.damaged && entry.size <= self.policy.bundled_bytes;
             if !is_wanted || self.covered(id, 1).is_none() {
@@ -187,21 +213,8 @@ impl Chores<'_> {
 
     /// What is older than any target within the retention needs.
     fn expired(&self) -> Next {
-        let kept = self.policy.retention.saturating_add(self.policy.grace);
-        let mut wholes: Vec<(SegmentId, Timestamp)> = self
-            .catalog
-            .wholes()
-            .filter(|(_, entry)| !entry.damaged)
-            .filter_map(|(id, entry)| Some((id, after(entry.timestamp?, kept))))
-            .collect();
-        wholes.sort_by_key(|(id, _)| (id.max, id.level));
-        let Some(base) = wholes.iter().rposition(|(_, due)| *due <= self.now) else {
-            return wholes.first().map_or(Next::Never, |(_, due)| Next::At(*due));
-        };
-        let next = wholes.get(base.saturating_add(1)).map(|(_, due)| *due);
-        let Some((base, _)) = wholes.get(base).copied() else {
-            return Next::Never;
-        };
+        let next = self.next_base.map_or(Next::Never, Next::At);
+        let Some(base) = self.base else { return next };
         let older: Vec<SegmentId> = self
             .catalog
             .wholes()
@@ -213,10 +226,9 @@ impl Chores<'_> {
         } else {
             older
         };
-        match (expired.is_empty(), next) {
-            (false, _) => Next::Now(Chore::Delete(expired.into_iter().take(MAX_DELETED).collect())),
-            (true, Some(next)) => Next::At(next),
-            (true, None) => Next::Never,
+        match expired.is_empty() {
+            false => Next::Now(Chore::Delete(expired.into_iter().take(MAX_DELETED).collect())),
+            true => next,
         }
     }
 
@@ -230,6 +242,19 @@ impl Chores<'_> {
             .filter(|id| !is_whole(*id) && id.max <= base.max)
             .filter(|id| id.level != Level::SUMS || id.max < base.max)
             .collect()
+    }
+
+    /// How far a level needs no more: what is there has come to it, what was deleted of it is in a higher one, or has
+    /// expired.
+    fn frontier(&self, number: usize) -> Txid {
+        let levels = (number..=8).filter_map(as_level);
+        let held = levels.filter_map(|level| self.catalog.frontier(level)).max();
+        held.unwrap_or(Txid::ZERO).max(self.expired_until())
+    }
+
+    /// Up to there, nothing but the whole database is needed any more.
+    fn expired_until(&self) -> Txid {
+        self.base.map_or(Txid::ZERO, |base| base.max)
     }
 
     /// Segments of a level beyond a transaction, but for whole databases: those are written once.
@@ -341,6 +366,11 @@ fn millis(duration: Duration) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     const MINUTE: i64 = 60_000;
@@ -504,5 +534,132 @@ mod tests {
             expired.into_iter().for_each(|id| catalog.remove(id));
         }
         assert_eq!(next(&catalog, due), Next::At(Timestamp(NOW + due + DAY)));
+    }
+
+    /// A raw segment too long for a bundle stays; what was made of it and has gone up is not made again.
+    #[test]
+    fn what_a_higher_level_holds_is_not_merged_again() {
+        let objects = [
+            (9, 1, 1, 0),
+            (0, 2, 3, 0),
+            (1, 2, 3, 0),
+            (2, 2, 3, 0),
+            (3, 2, 3, 0),
+        ];
+        let mut catalog = catalog(&objects);
+        catalog.get_mut(id(0, 2, 3)).unwrap().size = 5 * 1024 * 1024;
+        assert_eq!(deletion(next(&catalog, HOUR)), [id(1, 2, 3)]);
+        catalog.remove(id(1, 2, 3));
+        assert!(matches!(next(&catalog, HOUR), Next::At(due) if due.0 > NOW + DAY));
+    }
+
+    /// What expires is not merged first.
+    #[test]
+    fn what_has_expired_is_only_deleted() {
+        let catalog = catalog(&[(9, 1, 4, 0), (0, 3, 3, 0), (0, 4, 4, 0), (0, 5, 5, 0)]);
+        assert_eq!(compaction(next(&catalog, 3 * DAY + HOUR)), (1, vec![5]));
+    }
+
+    /// Does what is due until nothing is; what was deleted stays so.
+    fn settle(catalog: &mut Catalog, policy: &Policy, now: Timestamp, deleted: &mut BTreeSet<SegmentId>) {
+        let objects = catalog.iter().count();
+        let bound = objects * (2 * policy.levels.len() + 3);
+        let sum = |inputs: &[SegmentInfo]| inputs.iter().map(|input| input.size).sum();
+        for step in 0.. {
+            assert!(step <= bound, "{step} chores of {objects} objects");
+            let (level, inputs) = match next_chore(catalog, policy, now) {
+                Next::Now(Chore::Compact { level, inputs }) => (level, inputs),
+                Next::Now(Chore::Bundle(members)) => {
+                    for member in &members {
+                        catalog.get_mut(member.id).unwrap().bundled = Some(now);
+                    }
+                    (Level::HISTORY, members)
+                }
+                Next::Now(Chore::Delete(ids)) => {
+                    assert!(!ids.is_empty());
+                    for id in ids {
+                        assert!(catalog.get(id).is_some());
+                        catalog.remove(id);
+                        deleted.insert(id);
+                    }
+                    continue;
+                }
+                Next::At(time) => return assert!(time > now),
+                Next::Never => return,
+            };
+            let (first, last) = (inputs[0].id, inputs[inputs.len() - 1].id);
+            let merged = SegmentInfo {
+                id: SegmentId::new(level, first.min, last.max).unwrap(),
+                size: sum(&inputs),
+                timestamp: Some(now),
+            };
+            assert!(!deleted.contains(&merged.id), "{} was deleted", merged.id);
+            catalog.add(merged, now);
+        }
+    }
+
+    prop_compose! {
+        fn policies()(
+            levels in prop::sample::select(vec![vec![30, 300, 3600], vec![5], vec![5, 10, 20, 40], vec![]]),
+            retention in prop::sample::select(vec![0, 3600, 3 * 3600]),
+            retention_enabled in prop::bool::weighted(0.9),
+            raw_retention in prop::sample::select(vec![0, 60]),
+            history_window in prop::sample::select(vec![0, 10, 300, 7200]),
+            bundled_bytes in prop::sample::select(vec![0, 4096, 1 << 20]),
+            grace in prop::sample::select(vec![0, 60, 1800]),
+        ) -> Policy {
+            let seconds = Duration::from_secs;
+            Policy {
+                levels: levels.into_iter().map(seconds).collect(),
+                retention: seconds(retention),
+                retention_enabled,
+                raw_retention: seconds(raw_retention),
+                history_window: seconds(history_window),
+                bundle_bytes: 16 * 1024,
+                bundled_bytes,
+                grace: seconds(grace),
+                ..Policy::default()
+            }
+        }
+    }
+
+    proptest! {
+        /// From whatever is there, however long it goes on: overlapping, with holes, damaged, by another's hand.
+        #[test]
+        fn chores_end_and_make_nothing_again(
+            policy in policies(),
+            found in vec(
+                (0u8..=11, 1u64..24, 0u64..8, -8 * HOUR..MINUTE, prop::bool::weighted(0.1), any::<bool>()),
+                0..30,
+            ),
+            coming in vec(
+                (0..2 * HOUR, vec((1u64..3, prop::sample::select(vec![500u64, 6000, 1 << 21])), 0..12), any::<bool>()),
+                1..8,
+            ),
+        ) {
+            let mut catalog = Catalog::default();
+            for (level, min, more, time, damaged, is_bundled) in found {
+                let (id, time) = (id(level, if level == 9 { 1 } else { min }, min + more), Timestamp(NOW + time));
+                catalog.add(SegmentInfo { id, size: 1000 * min, timestamp: Some(time) }, time);
+                let entry = catalog.get_mut(id).unwrap();
+                entry.damaged = damaged;
+                entry.bundled = (is_bundled && level == 0).then_some(time);
+            }
+            let (mut now, mut deleted) = (NOW, BTreeSet::new());
+            let mut newest = catalog.newest().0;
+            for (later, raw, is_snapshot) in coming {
+                now += later;
+                for (txids, size) in raw {
+                    let id = id(0, newest + 1, newest + txids);
+                    newest += txids;
+                    catalog.add(SegmentInfo { id, size, timestamp: Some(Timestamp(now)) }, Timestamp(now - later / 2));
+                }
+                if is_snapshot && newest > 0 {
+                    let timestamp = Some(Timestamp(now));
+                    catalog.add(SegmentInfo { id: id(9, 1, newest), size: 9, timestamp }, Timestamp(now));
+                }
+                settle(&mut catalog, &policy, Timestamp(now), &mut deleted);
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with a replica's upkeep.
 
+use crate::replica::SegmentId;
 use crate::{merge, store};
 
 /// Why a chore was not done. Each is a sentence that can be shown to a person.
@@ -11,6 +12,10 @@ pub(super) enum Error {
     Merge(#[from] merge::Error),
     #[error("cannot bundle raw segments: {0}")]
     Bundle(String),
+    #[error(
+        "{0} was merged only now and would be merged again: it waits. This is a fault of walferry; please report it"
+    )]
+    Again(SegmentId),
     #[error("cannot write what is merged, in the folder of the local state: {0}")]
     Output(#[from] std::io::Error),
 }

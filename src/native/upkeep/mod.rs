@@ -5,6 +5,7 @@
 //! and no request. Whatever fails is tried again later, and never holds up shipping. What there is to do is for
 //! [`crate::replica::next_chore`] to say.
 
+mod brake;
 mod error;
 mod local;
 mod output;
@@ -25,6 +26,7 @@ use crate::native::status::ReplicaStatus;
 pub use crate::replica::Policy;
 use crate::replica::{Catalog, SegmentInfo};
 use crate::store::{Body, Store};
+use brake::Brake;
 use recent::Recent;
 use shared::Shared;
 
@@ -57,6 +59,7 @@ pub fn spawn(
         status,
         catalog: RefCell::new(catalog),
         recent: RefCell::new(Recent::new(folder)),
+        brake: RefCell::new(Brake::default()),
         alarm: Cell::new(None),
         wake: Notify::new(),
         is_snapshot_due: Cell::new(false),

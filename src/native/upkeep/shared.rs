@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::brake::Brake;
 use super::error::Error;
 use super::recent::Recent;
 use crate::ltx::Timestamp;
@@ -28,6 +29,7 @@ pub(super) struct Shared {
     pub(super) status: Rc<ReplicaStatus>,
     pub(super) catalog: RefCell<Catalog>,
     pub(super) recent: RefCell<Recent>,
+    pub(super) brake: RefCell<Brake>,
     /// When the task looks again by itself.
     pub(super) alarm: Cell<Option<Timestamp>>,
     /// Something has come that is due before the alarm.

@@ -64,6 +64,17 @@ impl Shared {
     }
 
     async fn compact(&self, level: Level, inputs: &[SegmentInfo]) -> Result<(), Error> {
+        let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else {
+            return Ok(());
+        };
+        let id = SegmentId {
+            level,
+            min: first.id.min,
+            max: last.id.max,
+        };
+        if self.brake.borrow().holds(id) {
+            return Err(Error::Again(id));
+        }
         let merged = match merge(&self.local(), inputs, level, Output::new(&self.folder)).await {
             Err(error) => {
                 let Some(damaged) = error.damaged() else {
@@ -79,7 +90,11 @@ impl Shared {
             Err(store::Error::Exists(_)) if self.starts_so(merged.id, &merged.header).await? => {}
             result => result?,
         }
-        let is_input = usize::from(u8::from(level)) < self.policy.levels.len();
+        let number = usize::from(u8::from(level));
+        if let Some(interval) = self.policy.levels.get(number.saturating_sub(1)) {
+            self.brake.borrow_mut().made(merged.id, *interval);
+        }
+        let is_input = number < self.policy.levels.len();
         if is_input && merged.size <= KEPT {
             let bytes = merged.out.read(0..merged.size).await?;
             self.recent.borrow_mut().keep(merged.id, &bytes);
