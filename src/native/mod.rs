@@ -12,6 +12,7 @@ pub mod prices;
 pub mod replicate;
 pub mod restore;
 pub mod sqlite;
+mod staged;
 pub mod status;
 pub mod store;
 pub mod survey;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Error, Options};
 use crate::ltx::{self, Codec, Compressor, Decoder, Encoder, Event, FileChecksum};
-use crate::native::replicate::staged::{LARGE, Stage, Staged};
+use crate::native::staged::{LARGE, Stage, Staged};
 use crate::replica::{BundleWriter, Level, SegmentId, SegmentInfo};
 use crate::restore::members;
 use crate::store::Store;

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use super::staged::{SMALL, Stage, Staged};
 use crate::ltx::{PageCrc, Pgno};
+use crate::native::staged::{SMALL, Stage, Staged};
 use crate::store::Body;
 
 /// Bytes an entry: the page, its CRC.

@@ -8,12 +8,12 @@ use super::Error;
 use super::crc_list::{CrcList, CrcWriter};
 use super::frozen::{Batch, Frozen};
 use super::prior::Prior;
-use super::staged::{Stage, Staged};
 use super::state::Mark;
 use crate::ltx::{
     Codec, Compressor, DbSum, Encoder, FileChecksum, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
 };
 use crate::native::sqlite::{Committed, Source};
+use crate::native::staged::{Stage, Staged};
 use crate::replica::{Level, Position, SegmentId, SegmentInfo};
 use crate::store::Body;
 

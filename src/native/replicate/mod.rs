@@ -26,7 +26,6 @@ mod resume;
 mod saved_pages;
 mod shipper;
 mod snapshot;
-pub(in crate::native) mod staged;
 mod state;
 mod stop;
 mod upload;

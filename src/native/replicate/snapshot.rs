@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::crc_list::{CrcList, CrcWriter};
 use super::cut::{Segment, stage};
 use super::frozen::{Batch, Frozen};
-use super::staged::{SMALL, Stage, Staged};
 use super::upload::Patience;
 use super::{Error, Replica};
 use crate::ltx::{
     Codec, Compressor, DbSum, Encoder, FileChecksum, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
 };
 use crate::native::sqlite::{Committed, Source};
+use crate::native::staged::{SMALL, Stage, Staged};
 use crate::replica::{Level, SegmentId, SegmentInfo, SumsHeader};
 use crate::store::{self, Body, create_or_confirm};
 

@@ -8,7 +8,6 @@
 mod brake;
 mod error;
 mod local;
-mod output;
 mod recent;
 mod shared;
 mod work;

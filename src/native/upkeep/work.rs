@@ -4,16 +4,18 @@ use std::io::Write;
 
 use super::error::Error;
 use super::local::Local;
-use super::output::Output;
 use super::shared::Shared;
 use crate::ltx::{Decoder, Event, Header, Timestamp, Txid};
 use crate::merge::merge;
+use crate::native::staged::Stage;
 use crate::replica::{BundleWriter, Chore, Level, SegmentId, SegmentInfo};
 use crate::restore::{self, members, time_of};
 use crate::store::{self, Body, Store, create_or_confirm};
 
 /// Outputs up to this size may be an input soon.
 const KEPT: u64 = 2 * 1024 * 1024;
+/// Outputs up to this size stay in memory.
+const IN_MEMORY: usize = 1024 * 1024;
 
 impl Shared {
     /// Learns what the listing at the start did not tell.
@@ -75,7 +77,7 @@ impl Shared {
         if self.brake.borrow().holds(id) {
             return Err(Error::Again(id));
         }
-        let merged = match merge(&self.local(), inputs, level, Output::new(&self.folder)).await {
+        let merged = match merge(&self.local(), inputs, level, self.stage()).await {
             Err(error) => {
                 let Some(damaged) = error.damaged() else {
                     return Err(error.into());
@@ -85,7 +87,8 @@ impl Shared {
             }
             Ok(merged) => merged,
         };
-        match create_or_confirm(&*self.store, merged.id, &merged.out, merged.trailer.file_checksum).await {
+        let body = merged.out.finish(&[])?;
+        match create_or_confirm(&*self.store, merged.id, &body, merged.trailer.file_checksum).await {
             // Packed otherwise by another version, it leads from the same state to the same.
             Err(store::Error::Exists(_)) if self.starts_so(merged.id, &merged.header).await? => {}
             result => result?,
@@ -96,7 +99,7 @@ impl Shared {
         }
         let is_input = number < self.policy.levels.len();
         if is_input && merged.size <= KEPT {
-            let bytes = merged.out.read(0..merged.size).await?;
+            let bytes = body.read(0..merged.size).await?;
             self.recent.borrow_mut().keep(merged.id, &bytes);
         }
         for input in inputs {
@@ -114,7 +117,7 @@ impl Shared {
     }
 
     async fn bundle(&self, segments: &[SegmentInfo]) -> Result<(), Error> {
-        let mut out = Output::new(&self.folder);
+        let mut out = self.stage();
         out.write_all(BundleWriter::magic())?;
         let mut writer = BundleWriter::default();
         let mut last = Timestamp(0);
@@ -140,20 +143,21 @@ impl Shared {
         let Some(id) = writer.id() else { return Ok(()) };
         let end = writer.finish();
         out.write_all(&end)?;
-        match self.store.create(id, &out).await {
-            Err(store::Error::Exists(_)) if self.ends_so(id, out.len(), &end).await? => {}
+        let body = out.finish(&[])?;
+        match self.store.create(id, &body).await {
+            Err(store::Error::Exists(_)) if self.ends_so(id, body.len(), &end).await? => {}
             result => result?,
         }
         let now = self.clock.now();
         let mut catalog = self.catalog.borrow_mut();
-        catalog.add(info(id, out.len()), now);
+        catalog.add(info(id, body.len()), now);
         for segment in segments {
             self.recent.borrow_mut().forget(segment.id);
             if let Some(entry) = catalog.get_mut(segment.id) {
                 entry.bundled = Some(now);
             }
         }
-        tracing::debug!(bundle = %id, of = segments.len(), bytes = out.len(), "bundled");
+        tracing::debug!(bundle = %id, of = segments.len(), bytes = body.len(), "bundled");
         Ok(())
     }
 
@@ -193,6 +197,10 @@ impl Shared {
         let head = self.store.read(id, 0..Header::LEN as u64).await?;
         let found = head.first_chunk().map(Header::parse);
         Ok(matches!(found, Some(Ok(found)) if found == *header && found.sums.is_some()))
+    }
+
+    fn stage(&self) -> Stage {
+        Stage::new(self.folder.clone(), IN_MEMORY)
     }
 
     fn local(&self) -> Local<'_> {

@@ -99,7 +99,7 @@ pub(in crate::native) enum Staged {
 
 impl Staged {
     /// A piece; the range is within the length.
-    pub(super) fn piece(&self, range: Range<u64>) -> io::Result<Bytes> {
+    pub(in crate::native) fn piece(&self, range: Range<u64>) -> io::Result<Bytes> {
         match self {
             Self::Memory(bytes) => {
                 let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
@@ -126,7 +126,7 @@ impl Body for Staged {
 
     async fn read(&self, range: Range<u64>) -> store::Result<Bytes> {
         self.piece(range).map_err(|source| store::Error::Io {
-            what: "cannot read what waits to be shipped".to_owned(),
+            what: "cannot read what waits to be written".to_owned(),
             source,
         })
     }
