@@ -76,7 +76,8 @@ fn a_state_of_the_past_is_found_by_its_time() {
     let mut between = None;
     for row in 0..40 {
         if row == 25 {
-            std::thread::sleep(Duration::from_millis(30));
+            // Long enough for what was committed to be cut.
+            std::thread::sleep(Duration::from_millis(500));
             between = Some(jiff::Timestamp::now());
             std::thread::sleep(Duration::from_millis(30));
         }

@@ -96,7 +96,9 @@ impl Member {
             let Err(error) = self.follow_once(environment, wishes, starts).await else {
                 return Ok(());
             };
-            if wishes.strict || wishes.once || *self.stop.borrow() {
+            // What was lost of a WAL is found by comparing pages, which is how it starts.
+            let moved = matches!(&error, Error::Database(error) if error.class() == sqlite::Class::Moved);
+            if (wishes.strict || wishes.once) && !moved || *self.stop.borrow() {
                 // What was deleted on purpose is not a failure of ours.
                 let gone = self.is_scanned && !self.path().exists();
                 return if gone { Ok(()) } else { Err(error) };

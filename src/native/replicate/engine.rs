@@ -27,10 +27,8 @@ const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest pause between looks at a commit that is under way.
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
-/// For how long, and how often at the least, to look whether a checkpoint that was seen writing is done: it says so in
-/// the wal-index only, after it has synced the database file. The looks go on when the pin seems to be out of its way:
-/// the first time it is taken on the file it may still get a frame.
-const CHECKPOINT_WATCH: Duration = Duration::from_secs(5);
+/// How often at the least to look whether a checkpoint that was seen writing is done, and while one may be waiting for
+/// our pin: it says so in the wal-index only, after it has synced the database file.
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(50);
 /// The write lock is taken when no more than so many frames are left to be copied back under it.
 const FEW_FRAMES: u32 = 1000;
@@ -57,8 +55,8 @@ struct Pace {
     /// Whether the watcher leaves the WAL alone.
     listening_paused: bool,
     look: Look,
-    /// Until then somebody may be waiting for our pin.
-    checkpoint_until: Instant,
+    /// Somebody was seen writing to the database file, and may be at it still.
+    checkpoint_seen: bool,
     /// What was committed at the last look.
     last: Option<Committed>,
     busy_since: Option<Instant>,
@@ -123,7 +121,7 @@ impl Engine {
             pace: Pace {
                 listening_paused: false,
                 look: Look::default(),
-                checkpoint_until: Instant::now(),
+                checkpoint_seen: false,
                 last: None,
                 busy_since: None,
             },
@@ -197,6 +195,8 @@ impl Engine {
         if stop.is_requested() {
             self.wishes.make_last();
         }
+        // What a checkpoint did that is done now is in what is committed.
+        self.pace.checkpoint_seen = self.pace.checkpoint_seen && self.source.is_copied_back()?;
         let committed = self.source.committed()?;
         let urge = Urge {
             wish: self.wishes.newest(),
@@ -232,7 +232,10 @@ impl Engine {
         let moves = self.pace.last.replace(committed) != Some(committed);
         // Where nobody would take a commit now, there is nothing to learn: the clock wakes us often enough.
         let paused = !is_attentive && (moves || next_cut.is_some());
-        let pause = if Instant::now() < self.pace.checkpoint_until {
+        let in_the_way = committed.mx_frame > 0
+            && committed.backfilled == committed.mx_frame
+            && self.checkpoints.pinned != Pinned::File;
+        let pause = if self.pace.checkpoint_seen || in_the_way {
             Some(self.pace.look.next(CHECKPOINT_LOOK))
         } else if paused {
             self.pace.look = Look::default();
@@ -249,9 +252,8 @@ impl Engine {
                 self.watcher.pause();
             } else {
                 self.watcher.resume();
-                let soon = Instant::now() + CHECKPOINT_PAUSE;
-                self.pace.checkpoint_until = self.pace.checkpoint_until.max(soon);
                 // What was written meanwhile is not told.
+                self.pace.checkpoint_seen = true;
                 return Ok(());
             }
         }
@@ -272,7 +274,7 @@ impl Engine {
             () = stop.requested(), if !stop.is_requested() => {}
         }
         if wake.database {
-            self.pace.checkpoint_until = Instant::now() + CHECKPOINT_WATCH;
+            self.pace.checkpoint_seen = true;
             self.pace.look = Look::default();
         }
         if let Some(request) = request {

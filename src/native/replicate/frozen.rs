@@ -11,7 +11,7 @@ use super::page_set::PageSet;
 use super::saved_pages::SavedPages;
 use super::state::WalMark;
 use crate::ltx::{PageSize, Pgno};
-use crate::native::sqlite::{Committed, Location, Source, View};
+use crate::native::sqlite::{self, Committed, Location, Source, View};
 
 /// How many bytes of pages are read before it is checked that the WAL is still the same.
 const BATCH: usize = 256 * 1024;
@@ -144,7 +144,7 @@ impl Frozen {
         Ok(())
     }
 
-    fn save(&mut self, source: &Source, pgno: Pgno, page: &mut [u8]) -> Result<(), Error> {
+    fn save(&mut self, source: &mut Source, pgno: Pgno, page: &mut [u8]) -> Result<(), Error> {
         let needed = pgno >= self.next
             && pgno.0 <= self.commit
             && self.wanted.contains(pgno)
@@ -156,15 +156,18 @@ impl Frozen {
         Ok(())
     }
 
-    fn read_page(&self, source: &Source, pgno: Pgno, page: &mut [u8]) -> Result<(), Error> {
+    fn read_page(&mut self, source: &mut Source, pgno: Pgno, page: &mut [u8]) -> Result<(), Error> {
         if self.saved.contains(pgno) {
             return self.saved.read(pgno, page).map_err(side_file);
         }
-        let location = match &self.view {
-            Some(view) => view.location(pgno),
-            None => Location::File,
-        };
-        Ok(source.read_page(pgno, location, page)?)
+        if let Some(view) = &self.view {
+            match source.read_page(pgno, view.location(pgno), page) {
+                // A TRUNCATE came in between, after everything was copied back.
+                Err(sqlite::Error::Moved(_)) if source.committed()?.salts != self.at.salts => self.view = None,
+                read => return Ok(read?),
+            }
+        }
+        Ok(source.read_page(pgno, Location::File, page)?)
     }
 
     fn next_wanted(&self, from: Pgno) -> Option<Pgno> {

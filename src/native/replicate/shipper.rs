@@ -504,7 +504,9 @@ impl Shipper {
                 self.next_cut = self.last_cut + self.replica.options.sync_interval;
                 Ok(())
             }
-            // The WAL was restarted between two looks at it, as it may be when all of it is held.
+            // The WAL was restarted between two looks at it, as it may be when all of it is held: the next look tells
+            // what is new.
+            Err(Error::Database(sqlite::Error::Moved(_))) if !self.is_unseen(committed) => Ok(()),
             Err(Error::Database(sqlite::Error::Moved(_))) => self.compare(source),
             Err(error) => Err(error),
         }

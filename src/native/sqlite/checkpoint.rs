@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::connection::Passive;
 use super::pin::Pin;
+use super::shared_memory::share_mark_0;
 use super::{Checkpointed, Committed, Error, Held, Pinned, Source};
 
 /// How long to try again, under the lock, to copy what other readers have kept from being copied.
@@ -67,11 +68,16 @@ impl Source {
 
     fn pin_anew(&mut self) -> Result<Pinned, Error> {
         let before = self.index()?;
+        // Nothing changes that under the write lock.
+        let on_file = before.is_copied_back() && share_mark_0(&self.pinned)?;
         self.pinned.begin_read()?;
         let after = self.index()?;
-        self.pin = Pin::owing_nothing(&before, &after);
-        let on_file = after.backfilled == after.header.mx_frame;
-        Ok(if on_file { Pinned::File } else { Pinned::Frame })
+        self.pin = Pin::owing_nothing(&before, &after, on_file);
+        Ok(match on_file {
+            true => Pinned::File,
+            false if after.is_copied_back() => Pinned::Barred,
+            false => Pinned::Frame,
+        })
     }
 
     /// Other readers come and go: a writer that has just read and now waits for the lock is one. So a checkpoint that

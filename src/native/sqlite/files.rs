@@ -125,12 +125,14 @@ impl Wal {
         Ok((len == bytes.len()).then(|| FrameHeader::parse(&bytes)))
     }
 
-    /// Reads the page in a frame.
-    pub(super) fn read_page(&self, frame: u32, page: &mut [u8]) -> Result<(), Error> {
+    /// Reads the page in a frame; false beyond the end of the file.
+    pub(super) fn read_page(&self, frame: u32, page: &mut [u8]) -> Result<bool, Error> {
         let offset = frame_offset(self.page_size, frame).saturating_add(FrameHeader::LEN as u64);
-        self.file
-            .read_exact_at(page, offset)
-            .map_err(|source| io_error("read", &self.path, source))
+        match self.file.read_exact_at(page, offset) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
+            Err(source) => Err(io_error("read", &self.path, source)),
+        }
     }
 
     /// Whether another file is at the path, or none.

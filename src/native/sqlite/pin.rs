@@ -23,15 +23,16 @@
 //!    frame only grow. If fewer were copied back *after* the transaction began than were committed *before* it, then
 //!    fewer were copied back than were committed when it began, and SQLite gives the file only if all were. (A rebuild
 //!    of the wal-index after a crash sets the copied back to 0; it also sets the change counter back, which is seen.)
+//!
+//! A pin that is to be on the file must be there for certain too: in a frame it would keep the application's RESTART or
+//! TRUNCATE waiting, with the write lock in its hands. A reader gets a frame although everything is copied back while the
+//! checkpoint that did it still has mark 0 for itself. So the lock of mark 0 is shared before the transaction begins:
+//! then nobody copies back, and with the wal-index the same before and after, SQLite has given the file.
 
-use super::shared_memory::WalIndex;
+use super::shared_memory::{WalIndex, give_back_mark_0, share_mark_0};
 use super::source::Source;
 use super::{Committed, Error, Held, Pinned};
 use crate::wal::Salts;
-
-/// How often the pin is taken anew although it seems to be on the file already. A checkpoint that has just ended may
-/// still lock mark 0 for a moment, and the reader then gets a frame; the application's RESTART would wait for it.
-const SETTLE: u8 = 3;
 
 /// What is known about the pin.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,8 +47,8 @@ pub(super) struct Pin {
     in_frame: bool,
     /// The last frame that must be held before the pin may fall to the file.
     owed: u32,
-    /// How often it was taken with everything copied back.
-    settled: u8,
+    /// Its mark is on the file for certain.
+    on_file: bool,
 }
 
 impl Pin {
@@ -61,14 +62,15 @@ impl Pin {
             covered: (before.header.salts, before.header.mx_frame),
             in_frame,
             owed: newest,
-            settled: 0,
+            on_file: false,
         }
     }
 
     /// The same, when whoever holds the frames has taken over all of them.
-    pub(super) fn owing_nothing(before: &WalIndex, after: &WalIndex) -> Self {
+    pub(super) fn owing_nothing(before: &WalIndex, after: &WalIndex, on_file: bool) -> Self {
         Self {
             owed: 0,
+            on_file,
             ..Self::taken(before, after)
         }
     }
@@ -108,14 +110,19 @@ impl Source {
         let before = self.index()?;
         let may_fall = self.pin.may_fall(held, &before);
         let newer = (before.header.salts, before.header.mx_frame) != self.pin.covered;
-        let empty = before.backfilled == before.header.mx_frame;
-        let falls = empty && may_fall;
+        let falls = before.is_copied_back() && may_fall;
         match (newer, falls) {
             (false, false) => return Ok(Pinned::Stayed),
-            (false, true) if self.pin.settled >= SETTLE => return Ok(Pinned::File),
+            (false, true) if self.pin.on_file => return Ok(Pinned::File),
             _ => {}
         }
-        self.idle.begin_read()?;
+        let on_file = falls && self.begin_on_file(&before)?;
+        if !on_file {
+            if !newer {
+                return Ok(Pinned::Barred);
+            }
+            self.idle.begin_read()?;
+        }
         let after = match self.index() {
             Ok(after) => after,
             Err(error) => {
@@ -136,14 +143,44 @@ impl Source {
             return Err(error);
         }
         std::mem::swap(&mut self.pinned, &mut self.idle);
-        let on_file = empty && before == after;
-        let settled = if newer { 0 } else { self.pin.settled };
         self.pin = Pin {
-            settled: settled.saturating_add(u8::from(on_file)),
+            on_file,
             ..Pin::taken(&before, &after)
         };
         self.idle.end()?;
-        Ok(if on_file { Pinned::File } else { Pinned::Frame })
+        Ok(match (on_file, falls) {
+            (true, _) => Pinned::File,
+            (false, true) => Pinned::Barred,
+            (false, false) => Pinned::Frame,
+        })
+    }
+
+    /// Whether somebody copies frames back just now.
+    pub fn is_copied_back(&self) -> Result<bool, Error> {
+        if self.pin.on_file || !self.idle.is_idle() {
+            return Ok(false);
+        }
+        let is_free = share_mark_0(&self.idle)?;
+        if is_free {
+            give_back_mark_0(&self.idle)?;
+        }
+        Ok(!is_free)
+    }
+
+    /// Begins a read on the idle connection that is on the file for certain, if it can be had: everything was copied
+    /// back at `before`. Otherwise there is none.
+    fn begin_on_file(&mut self, before: &WalIndex) -> Result<bool, Error> {
+        if !share_mark_0(&self.idle)? {
+            return Ok(false);
+        }
+        // The lock is the read's own from now on, if SQLite gives the file.
+        let begun = self.idle.begin_read();
+        if begun.is_ok() && self.index().is_ok_and(|after| after == *before) {
+            return Ok(true);
+        }
+        self.idle.end()?;
+        give_back_mark_0(&self.idle)?;
+        begun.map(|()| false)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Reads the wal-index out of the memory that the processes share.
+//! Reads the wal-index out of the memory that the processes share, and shares the lock of its mark 0.
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{Ordering, fence};
@@ -11,6 +11,8 @@ use crate::wal::{self, Backfill, IndexHeader};
 
 /// SQLite maps the wal-index in regions of this size; the headers lie at the start of the first.
 const REGION_LEN: c_int = 32 * 1024;
+/// The lock of mark 0; before it lie those of the writer, of the checkpoint and of recovery.
+const READ_LOCK_0: c_int = 3;
 /// Two copies of the header, then the backfill.
 const READ_LEN: usize = Backfill::OFFSET + Backfill::LEN;
 
@@ -23,6 +25,11 @@ pub(super) struct WalIndex {
 }
 
 impl WalIndex {
+    /// Whether all frames are in the database file too.
+    pub(super) fn is_copied_back(&self) -> bool {
+        self.backfilled == self.header.mx_frame
+    }
+
     /// Reads the wal-index once, through a connection that has read before. `None` while a writer is at it, or if
     /// one was killed at it: a read by SQLite then repairs it.
     ///
@@ -62,32 +69,61 @@ fn header(connection: &Connection, bytes: &[u8; READ_LEN]) -> Result<Option<Inde
     }
 }
 
+/// Shares the lock of mark 0, as who reads the database file alone does: false while somebody copies frames back, who
+/// has it alone. To be given back with [`give_back_mark_0`], unless a read has made it its own meanwhile.
+pub(super) fn share_mark_0(connection: &Connection) -> Result<bool, Error> {
+    match lock_mark_0(connection, ffi::SQLITE_SHM_LOCK)? {
+        ffi::SQLITE_OK => Ok(true),
+        ffi::SQLITE_BUSY => Ok(false),
+        _ => Err(unmapped(connection)),
+    }
+}
+
+/// Of a connection that is idle.
+pub(super) fn give_back_mark_0(connection: &Connection) -> Result<(), Error> {
+    match lock_mark_0(connection, ffi::SQLITE_SHM_UNLOCK)? {
+        ffi::SQLITE_OK => Ok(()),
+        _ => Err(unmapped(connection)),
+    }
+}
+
+fn lock_mark_0(connection: &Connection, action: c_int) -> Result<c_int, Error> {
+    let (file, methods) = file_of(connection)?;
+    let lock = methods.xShmLock.ok_or_else(|| unmapped(connection))?;
+    // SAFETY: as in `map`; a lock is asked for without waiting, and what is held already is not taken twice.
+    Ok(unsafe { lock(file, READ_LOCK_0, 1, action | ffi::SQLITE_SHM_SHARED) })
+}
+
 /// Where the first region is mapped. It stays there for as long as the connection lives.
 fn map(connection: &Connection) -> Result<*const u32, Error> {
-    let unmapped = || Error::Damaged {
-        path: connection.path().into(),
-        what: "it keeps no wal-index in shared memory, without which nobody can follow it",
-    };
-    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-    connection.control(ffi::SQLITE_FCNTL_FILE_POINTER, &mut file)?;
+    let (file, methods) = file_of(connection)?;
+    let map = methods.xShmMap.ok_or_else(|| unmapped(connection))?;
     let mut region: *mut c_void = std::ptr::null_mut();
     // SAFETY: SQLite has just given the file; it lives as long as the connection, and only this thread uses it now.
-    let code = unsafe {
-        let methods = file
-            .as_ref()
-            .and_then(|file| file.pMethods.as_ref())
-            .ok_or_else(unmapped)?;
-        let shm_map = methods
-            .xShmMap
-            .filter(|_| methods.iVersion >= 2)
-            .ok_or_else(unmapped)?;
-        // Not to be extended: the connection has read, so it is there.
-        shm_map(file, 0, REGION_LEN, 0, &raw mut region)
-    };
+    // Not to be extended: the connection has read, so it is there.
+    let code = unsafe { map(file, 0, REGION_LEN, 0, &raw mut region) };
     if code != ffi::SQLITE_OK || region.is_null() {
-        return Err(unmapped());
+        return Err(unmapped(connection));
     }
     Ok(region.cast_const().cast())
+}
+
+/// The database file as SQLite has it open, and what can be done with it.
+fn file_of(connection: &Connection) -> Result<(*mut ffi::sqlite3_file, &ffi::sqlite3_io_methods), Error> {
+    let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    connection.control(ffi::SQLITE_FCNTL_FILE_POINTER, &mut file)?;
+    // SAFETY: SQLite has just given the file; it and its methods live as long as the connection.
+    let methods = unsafe { file.as_ref().and_then(|file| file.pMethods.as_ref()) };
+    // Shared memory came with the second version.
+    let methods = methods.filter(|methods| methods.iVersion >= 2);
+    Ok((file, methods.ok_or_else(|| unmapped(connection))?))
+}
+
+fn unmapped(connection: &Connection) -> Error {
+    Error::Damaged {
+        path: connection.path().into(),
+        what: "it keeps no wal-index in shared memory, without which nobody can follow it",
+    }
 }
 
 /// Copies the start of the region, word after word, in the order in which SQLite wants it read: the first copy of the

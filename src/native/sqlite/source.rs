@@ -182,10 +182,14 @@ impl Source {
         ))
     }
 
-    /// Reads one page; `page` is as long as a page.
+    /// Reads one page; `page` is as long as a page. [`Error::Moved`] if a TRUNCATE has taken the frame away: all frames
+    /// are in the database file then.
     pub fn read_page(&self, pgno: Pgno, location: Location, page: &mut [u8]) -> Result<(), Error> {
         match location {
-            Location::Frame(frame) => self.wal.read_page(frame, page),
+            Location::Frame(frame) => match self.wal.read_page(frame, page)? {
+                true => Ok(()),
+                false => Err(self.moved()),
+            },
             Location::File => self.database.read_page(pgno, self.page_size, page),
         }
     }

@@ -45,6 +45,9 @@ pub enum Pinned {
     Stayed,
     /// On the newest commit, in a frame of the WAL: nobody can restart the WAL.
     Frame,
+    /// It may be on the database file and is not, because somebody else copies frames back: to be tried again soon. Who
+    /// waits for it waits with the write lock in its hands.
+    Barred,
     /// On the database file (mark 0): the next writer may restart the WAL, and a RESTART or TRUNCATE of the
     /// application goes through. Frames written from now on are guarded as before.
     File,
