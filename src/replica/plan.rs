@@ -71,6 +71,15 @@ pub enum PlanError {
         /// Where a segment starts again.
         next: Txid,
     },
+    /// States between the levels are not where they must be: what was to hold them was deleted, or is damaged.
+    #[error(
+        "what was shipped right after transaction {after} is missing from the history: whether there is a state nearer to the \
+         wanted one cannot be known. The nearest that can be restored: --txid {after}"
+    )]
+    Hole {
+        /// The last transaction that can be reached.
+        after: Txid,
+    },
     /// The wanted transaction is inside a segment or does not exist.
     #[error("transaction {wanted} cannot be restored: the nearest before it is {nearest}")]
     NoSuchTxid {

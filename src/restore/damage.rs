@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::planned::Planned;
 use super::{Error, READ, Result};
 use crate::ltx::{self, Decoder, Txid};
-use crate::replica::{Plan, PlanError, SegmentId, SegmentInfo};
+use crate::replica::{Level, Plan, PlanError, SegmentId, SegmentInfo};
 use crate::store::Store;
 
 /// What was found wrong with a replica's segments. A restore can be prepared without them.
@@ -23,6 +23,13 @@ impl Damage {
     /// Whether a segment is known to be damaged, or gone.
     pub fn includes(&self, segment: SegmentId) -> bool {
         self.found.contains_key(&segment)
+    }
+
+    /// Whether something of the history that held a transaction is damaged, or gone.
+    pub(super) fn hides(&self, txid: Txid) -> bool {
+        self.found
+            .keys()
+            .any(|id| id.level == Level::HISTORY && (id.min..=id.max).contains(&txid))
     }
 
     /// The segments, and what is wrong with each.
@@ -72,7 +79,7 @@ impl Damage {
     /// What to say where there is no way around the damage.
     pub fn lost(self, error: PlanError) -> Error {
         let nearest = match error {
-            PlanError::Gap { after, .. } => Some(after),
+            PlanError::Gap { after, .. } | PlanError::Hole { after } => Some(after),
             PlanError::NoSuchTxid { nearest, .. } => Some(nearest).filter(|&txid| txid > Txid::ZERO),
             _ => None,
         };

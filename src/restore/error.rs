@@ -1,7 +1,7 @@
 //! What can be wrong with a replica.
 
 use crate::ltx::Txid;
-use crate::replica::{PlanError, Position, SegmentId};
+use crate::replica::{InvalidBundle, PlanError, Position, SegmentId};
 use crate::{ltx, store};
 
 /// Why a database could not be restored. Each is a sentence that can be shown to a person.
@@ -32,6 +32,14 @@ pub enum Error {
         segment: SegmentId,
         /// What is wrong with it.
         error: ltx::Error,
+    },
+    /// A bundle of raw segments is not what was written.
+    #[error("bundle {bundle} is damaged: {error}")]
+    Bundle {
+        /// The bundle.
+        bundle: SegmentId,
+        /// What is wrong with it.
+        error: InvalidBundle,
     },
     /// A segment's header contradicts its name.
     #[error("segment {segment} holds transactions {min} to {max}: it is not the segment that its name says")]
@@ -90,7 +98,7 @@ impl Error {
         }
     }
 
-    /// The segment that is to blame, where it is sure which.
+    /// The segment or bundle that is to blame, where it is sure which.
     pub fn segment(&self) -> Option<SegmentId> {
         match self {
             // The sum is of all segments together.
@@ -98,9 +106,10 @@ impl Error {
                 error: ltx::Error::DbSum { .. },
                 ..
             } => None,
-            Self::Missing(segment) | Self::Damaged { segment, .. } | Self::WrongName { segment, .. } => {
-                Some(*segment)
-            }
+            Self::Missing(segment)
+            | Self::Damaged { segment, .. }
+            | Self::Bundle { bundle: segment, .. }
+            | Self::WrongName { segment, .. } => Some(*segment),
             _ => None,
         }
     }

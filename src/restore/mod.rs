@@ -57,7 +57,7 @@ pub async fn listing(store: &dyn Store, after: Txid) -> Result<Vec<SegmentInfo>>
 }
 
 /// Lists the replica and chooses segments that lead from the state at `from` to `target`, without those that are known
-/// to be damaged.
+/// to be damaged. Where the wanted state may be one that the history has lost, there is no plan.
 pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage: &Damage) -> Result<Plan> {
     // The segment that ends at `from` is asked for too: it tells that the replica still reaches there.
     let after = Txid(from.0.saturating_sub(1));
@@ -68,8 +68,12 @@ pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage:
     segments.retain(|segment| !damage.includes(segment.id));
     let timeless = segments.iter().filter(|segment| segment.timestamp.is_none());
     let timeless: BTreeSet<SegmentId> = timeless.map(|segment| segment.id).collect();
-    let mut bundled = history::toward(store, &mut segments, target, after, damage).await?;
-    let mut plan = plan(&segments, target, from)?;
+    let history = history::toward(store, &mut segments, target, after, damage).await?;
+    let found = plan(&segments, target, from);
+    if let Some(after) = history.hole(&segments, target, damage) {
+        return Err(PlanError::Hole { after }.into());
+    }
+    let (mut plan, mut bundled) = (found?, history.places);
     let planned: BTreeSet<SegmentId> = plan.segments.iter().map(|segment| segment.id).collect();
     bundled.retain(|id, _| planned.contains(id));
     plan.bundled = bundled;

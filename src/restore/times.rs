@@ -1,8 +1,9 @@
 //! Times that a listing does not tell.
 
-use crate::ltx::{Header, Timestamp};
+use super::{Error, Result};
+use crate::ltx::{self, Header, Timestamp};
 use crate::replica::SegmentInfo;
-use crate::store::{Error, Result, Store};
+use crate::store::{self, Store};
 
 /// Tells of each segment whether it is at or before `time`, where the listing does not: times ascend with transactions,
 /// so that a few need to be asked. The times that are set are on the right side of `time`, not exact.
@@ -48,14 +49,18 @@ pub async fn time_of(store: &dyn Store, segment: SegmentInfo) -> Result<Option<T
         return Ok(found.timestamp);
     }
     let head = match store.read(segment.id, 0..Header::LEN as u64).await {
-        Err(Error::NotFound(_)) => return Ok(None),
-        head => head?,
+        Err(store::Error::NotFound(_)) => return Ok(None),
+        head => head.map_err(|error| Error::read(segment.id, error))?,
     };
-    match head.first_chunk().map(Header::parse) {
-        Some(Ok(header)) => Ok(Some(header.timestamp)),
-        _ => Err(Error::Protocol(format!(
-            "segment {} is damaged: it has no header",
-            segment.id
-        ))),
+    let header = match head.first_chunk() {
+        Some(head) => Header::parse(head),
+        None => Err(ltx::Error::Truncated(segment.size)),
+    };
+    match header {
+        Ok(header) => Ok(Some(header.timestamp)),
+        Err(error) => Err(Error::Damaged {
+            segment: segment.id,
+            error,
+        }),
     }
 }

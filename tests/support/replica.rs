@@ -24,6 +24,8 @@ pub struct Replica {
     pub promised: bool,
     pub txid: Txid,
     pub pages: Vec<Vec<u8>>,
+    /// What the clock of whoever ships shows, in Unix milliseconds: a millisecond more with each transaction.
+    pub clock: i64,
 }
 
 impl Replica {
@@ -35,6 +37,7 @@ impl Replica {
             promised: true,
             txid: Txid::ZERO,
             pages: Vec::new(),
+            clock: 1_700_000_000_000,
         }
     }
 
@@ -50,7 +53,7 @@ impl Replica {
             self.page_size,
             pages.len() as u32,
             (self.txid, self.txid),
-            Timestamp(1_700_000_000_000 + self.txid.0 as i64),
+            Timestamp(self.clock + self.txid.0 as i64),
             self.promised.then_some(Sums { before, after }),
         );
         let mut encoder = Encoder::new(Vec::new(), header, Compressor::new(self.codec)).unwrap();
@@ -74,7 +77,7 @@ impl Replica {
             self.page_size,
             self.pages.len() as u32,
             (Txid::FIRST, self.txid),
-            Timestamp(1_700_000_000_000 + self.txid.0 as i64),
+            Timestamp(self.clock + self.txid.0 as i64),
             self.promised.then_some(Sums {
                 before: DbSum::EMPTY,
                 after,

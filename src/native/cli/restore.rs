@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use serde::Serialize;
 
 use super::failure::{Class, Failure};
 use super::progress::Progress;
@@ -99,16 +100,16 @@ pub(super) async fn run(arguments: Restore, signals: Signals) -> Result<(), Fail
     let options = options(&arguments)?;
     let exists = options.output.symlink_metadata().is_ok();
     if exists && arguments.if_db_not_exists {
-        return output::text(&format!(
-            "{} exists already: nothing to do\n",
-            options.output.display()
-        ));
+        return skip(
+            &arguments,
+            &format!("{} exists already", options.output.display()),
+        );
     }
     if !(arguments.dry_run || arguments.follow && exists) {
         options.check()?;
     }
     let work = async {
-        let chosen = arguments.source.choose().await?;
+        let chosen = arguments.source.choose(options.target).await?;
         let restored = restore(&arguments, &options, &chosen).await;
         restored.map_err(|failure| {
             match failure {
@@ -152,11 +153,8 @@ impl From<Error> for Stop {
 
 async fn restore(arguments: &Restore, options: &Options, chosen: &Chosen) -> Result<(), Stop> {
     let nothing = || {
-        output::text(&format!(
-            "{} holds nothing yet: nothing to do\n",
-            chosen.destination
-        ))
-        .map_err(Stop::from)
+        let why = format!("{} holds nothing yet", chosen.destination);
+        skip(arguments, &why).map_err(Stop::from)
     };
     match chosen.destination.require() {
         Err(store::Error::NotFound(_)) if arguments.if_replica_exists => return nothing(),
@@ -187,6 +185,18 @@ async fn restore(arguments: &Restore, options: &Options, chosen: &Chosen) -> Res
         Err(Stop::Empty) if arguments.if_replica_exists => nothing(),
         result => result,
     }
+}
+
+/// There is nothing to do, and that was said to be a success.
+fn skip(arguments: &Restore, why: &str) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct Skipped<'a> {
+        skipped: &'a str,
+    }
+    if arguments.json {
+        return output::json(&Skipped { skipped: why });
+    }
+    output::text(&format!("{why}: nothing to do\n"))
 }
 
 /// What Litestream 0.3 wrote.

@@ -4,14 +4,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use clap::Args;
+use futures_util::future::join_all;
 
 use super::failure::{Class, Failure};
-use crate::ltx::{Timestamp, Txid};
 use crate::native::config::{self, Config};
-use crate::native::store::{Access, Counted, Destination};
-use crate::replica::{Target, plan};
-use crate::restore::listing;
-use crate::store::Store;
+use crate::native::restore::{Reach, reach};
+use crate::native::store::{Access, Counted, Destination, Patient};
+use crate::replica::Target;
 
 /// A replica to read from.
 #[derive(Debug, Args)]
@@ -46,8 +45,8 @@ impl Source {
         (!self.replica.contains("://")).then(|| Path::new(&self.replica))
     }
 
-    /// The replica; of several the one that reaches furthest. `None` where there is nothing yet.
-    pub(super) async fn choose(&self) -> Result<Chosen, Failure> {
+    /// The replica; of several the one that leads furthest toward the target.
+    pub(super) async fn choose(&self, target: Target) -> Result<Chosen, Failure> {
         let Some(database) = self.database() else {
             let destination = Destination::parse(&self.replica, self.insecure)?;
             let store = destination.open(&Access::from_environment())?;
@@ -59,25 +58,32 @@ impl Source {
         {
             return Ok(only);
         }
-        let mut best: Option<((Option<Timestamp>, Txid), Chosen)> = None;
-        let mut failure = None;
-        for replica in replicas {
-            match reach(&*replica.store).await {
-                Ok(reach) => {
+        let (mut best, mut empty, mut failure) = (None::<(Reach, Chosen)>, None, None);
+        let found = join_all(replicas.iter().map(async |replica| {
+            let store = Patient::new(replica.store.clone());
+            reach(&replica.destination, &store, target).await
+        }));
+        for (found, replica) in found.await.into_iter().zip(replicas) {
+            match found {
+                Ok(None) => empty = empty.or(Some(replica)),
+                Ok(Some(reach)) => {
                     if best.as_ref().is_none_or(|(furthest, _)| *furthest < reach) {
                         best = Some((reach, replica));
                     }
                 }
                 Err(error) => {
-                    tracing::warn!("{} is passed over: {}", replica.destination, error.message);
-                    failure = Some(error);
+                    let error = Failure::from(error).while_doing(&replica.destination);
+                    tracing::warn!("{}: passed over", error.message);
+                    failure = failure.or(Some(error));
                 }
             }
         }
-        match (best, failure) {
-            (Some((_, chosen)), _) => Ok(chosen),
-            (None, Some(failure)) => Err(failure),
-            (None, None) => Err(Failure::new(
+        match (best, failure, empty) {
+            (Some((_, chosen)), _, _) => Ok(chosen),
+            // What cannot be looked at may hold something.
+            (None, Some(failure), _) => Err(failure),
+            (None, None, Some(empty)) => Ok(empty),
+            (None, None, None) => Err(Failure::new(
                 Class::Usage,
                 format!("{} has no replica", database.display()),
             )),
@@ -125,15 +131,4 @@ impl Source {
         };
         replicas.iter().map(open).collect()
     }
-}
-
-/// The newest state of a replica.
-async fn reach(store: &dyn Store) -> Result<(Option<Timestamp>, Txid), Failure> {
-    let segments = listing(store, Txid::ZERO).await?;
-    let plan = plan(&segments, Target::Latest, Txid::ZERO).map_err(crate::restore::Error::Plan)?;
-    let newest = plan.segments.last();
-    Ok((
-        newest.and_then(|newest| newest.timestamp),
-        plan.txid().unwrap_or_default(),
-    ))
 }

@@ -11,7 +11,7 @@ use super::signals::Signals;
 use super::source::Source;
 use super::{output, values};
 use crate::ltx::{Timestamp, Txid};
-use crate::native::restore::{Drill, Point, Report, verify};
+use crate::native::restore::{Drill, Point, Report, Restored, Summary, v3, verify};
 use crate::native::store::Destination;
 use crate::replica::Target;
 
@@ -66,12 +66,16 @@ pub(super) async fn run(arguments: Verify, signals: Signals) -> Result<(), Failu
         folder: arguments.dir,
         parallelism: Some(arguments.parallelism),
     };
+    let target = match drill.point {
+        Point::At(target) => target,
+        Point::Newest | Point::Random => Target::Latest,
+    };
     let work = async {
-        let chosen = arguments.source.choose().await?;
+        let chosen = arguments.source.choose(target).await?;
         let destination = &chosen.destination;
         destination.require()?;
         let mut progress = Progress::new();
-        let report = verify(chosen.store.clone(), &drill, |done, total| {
+        let report = verify(destination, chosen.store.clone(), &drill, |done, total| {
             progress.at(done, total)
         })
         .await;
@@ -93,26 +97,60 @@ pub(super) async fn run(arguments: Verify, signals: Signals) -> Result<(), Failu
 }
 
 fn told(destination: &Destination, report: &Report) -> String {
-    let restored = &report.restored;
-    let mut replaced = String::new();
-    for segment in &restored.replaced {
-        replaced.push_str(&format!("replaced:   {}: {}\n", segment.segment, segment.why));
-    }
-    let time = jiff::Timestamp::from_millisecond(restored.timestamp.0);
-    let time = time.map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.3}"));
+    let integrity = report.integrity_seconds;
+    let (proven, recovery) = match &report.restored {
+        Restored::Segments(restored) => told_of_segments(restored),
+        Restored::Old(restored) => told_of_old(restored),
+    };
     format!(
         "{destination} can be restored.\n\
-         state:      transaction {}, of {time}\n\
-         proven:     all {} pages ({}), database sum {}\n\
-         integrity:  SQLite's integrity_check found nothing, in {:.2} s\n\
-         recovery:   {:.2} s, {} in {} requests\n{replaced}",
+         {proven}\
+         integrity:  SQLite's integrity_check found nothing, in {integrity:.2} s\n\
+         {recovery}",
+    )
+}
+
+fn told_of_segments(restored: &Summary) -> (String, String) {
+    let proven = format!(
+        "state:      transaction {}, of {}\n\
+         proven:     all {} pages ({}), database sum {}\n",
         restored.txid,
+        time(restored.timestamp),
         restored.pages,
         ByteSize(restored.bytes),
         restored.sum,
-        report.integrity_seconds,
+    );
+    let mut recovery = format!(
+        "recovery:   {:.2} s, {} in {} requests\n",
         restored.seconds,
         ByteSize(restored.fetched),
         restored.requests,
-    )
+    );
+    for segment in &restored.replaced {
+        recovery.push_str(&format!("replaced:   {}: {}\n", segment.segment, segment.why));
+    }
+    (proven, recovery)
+}
+
+fn told_of_old(restored: &v3::Summary) -> (String, String) {
+    let proven = format!(
+        "state:      generation {} in the layout of Litestream 0.3, up to WAL {:08x}, of {}\n\
+         proven:     each checksum of its WAL ({}); it has none of the whole database\n",
+        restored.generation,
+        restored.index,
+        time(restored.timestamp),
+        ByteSize(restored.bytes.unwrap_or_default()),
+    );
+    let recovery = format!(
+        "recovery:   {:.2} s, {} in {} files\n",
+        restored.seconds,
+        ByteSize(restored.fetched),
+        restored.files,
+    );
+    (proven, recovery)
+}
+
+fn time(timestamp: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(timestamp.0);
+    time.map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.3}"))
 }

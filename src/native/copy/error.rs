@@ -2,7 +2,7 @@
 
 use crate::ltx::{self, Txid};
 use crate::replica::{InvalidBundle, PlanError, SegmentId};
-use crate::store;
+use crate::{restore, store};
 
 /// Why a copy ended early. Each is a sentence that can be shown to a person.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +47,22 @@ pub enum Error {
     /// A large segment that waits here.
     #[error("cannot write the segment that waits to be copied: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// Of reading a bundle's index.
+impl From<restore::Error> for Error {
+    fn from(error: restore::Error) -> Self {
+        match error {
+            restore::Error::Store(error) => error.into(),
+            restore::Error::Plan(error) => error.into(),
+            restore::Error::Damaged { segment, error } => Self::Damaged { segment, error },
+            restore::Error::Bundle { bundle, error } => Self::Bundle {
+                segment: bundle,
+                error,
+            },
+            error => store::Error::Protocol(error.to_string()).into(),
+        }
+    }
 }
 
 impl Error {

@@ -11,6 +11,7 @@ use crate::native::config::Replica;
 use crate::native::replicate::Environment;
 use crate::native::restore::{Drill, verify};
 use crate::native::status::{DatabaseStatus, ReplicaStatus, Verified};
+use crate::native::store::Destination;
 use crate::store::Store;
 
 /// Restores each replica in its interval, for as long as it is followed. Without intervals it only waits.
@@ -22,7 +23,8 @@ pub(super) async fn run(
 ) -> Infallible {
     let drills = replicas.iter().zip(stores).zip(&status.replicas);
     let drills = drills.filter_map(|((replica, store), status)| {
-        Some(repeat(replica.verify_interval?, store, status, environment))
+        let of = &replica.destination;
+        Some(repeat(replica.verify_interval?, of, store, status, environment))
     });
     join_all(drills).await;
     std::future::pending().await
@@ -30,6 +32,7 @@ pub(super) async fn run(
 
 async fn repeat(
     interval: Duration,
+    destination: &Destination,
     store: &Rc<dyn Store>,
     status: &ReplicaStatus,
     environment: &Environment,
@@ -37,7 +40,7 @@ async fn repeat(
     loop {
         sleep(interval).await;
         let start = Instant::now();
-        let result = verify(Rc::clone(store), &Drill::default(), |_, _| {}).await;
+        let result = verify(destination, Rc::clone(store), &Drill::default(), |_, _| {}).await;
         let seconds = start.elapsed().as_secs_f64();
         let failure = result.err().map(|error| error.to_string());
         match &failure {

@@ -163,7 +163,9 @@ impl Frozen {
         if let Some(view) = &self.view {
             match source.read_page(pgno, view.location(pgno), page) {
                 // A TRUNCATE came in between, after everything was copied back.
-                Err(sqlite::Error::Moved(_)) if source.committed()?.salts != self.at.salts => self.view = None,
+                Err(sqlite::Error::Moved(_)) if source.committed()?.salts != self.at.salts => {
+                    self.view = None
+                }
                 read => return Ok(read?),
             }
         }

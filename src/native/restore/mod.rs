@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod placing;
 mod preview;
+mod reach;
 pub mod v3;
 mod verify;
 
@@ -19,7 +20,8 @@ pub use follow::{Event, follow};
 pub use integrity::IntegrityCheck;
 pub use options::Options;
 pub use preview::{Preview, preview};
-pub use verify::{Drill, Point, Report, verify};
+pub use reach::{Reach, reach};
+pub use verify::{Drill, Point, Report, Restored, verify};
 
 use std::time::Instant;
 
@@ -132,6 +134,11 @@ impl Way {
                     return Ok(plan);
                 }
                 Err(restore::Error::Plan(error)) => error,
+                // Damage that shows before there is a plan: a bundle's index, or a header that a time was wanted of.
+                Err(error) if error.segment().is_some_and(|found| !self.damage.includes(found)) => {
+                    self.avoid(store, &Plan::default(), error).await?;
+                    continue;
+                }
                 Err(error) => return Err(error.into()),
             };
             // What was planned by has been deleted, because newer segments hold it: then they are what is wanted.

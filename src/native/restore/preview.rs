@@ -5,11 +5,11 @@ use std::time::Instant;
 use futures_util::StreamExt;
 use serde::Serialize;
 
-use super::{Error, Options};
+use super::{Error, Options, Way};
 use crate::ltx::{PageSize, Timestamp, Txid};
 use crate::native::store::Patient;
 use crate::replica::{PlanError, Position, SegmentInfo};
-use crate::restore::{Damage, Restore};
+use crate::restore::Restore;
 
 /// A plan, and what it would cost.
 #[derive(Clone, Debug, Serialize)]
@@ -43,15 +43,10 @@ const READ: u64 = 1024 * 1024;
 
 /// Plans, opens the segments, and reads one piece to see how fast that goes; writes nothing.
 pub async fn preview(store: &Patient, options: &Options) -> Result<Preview, Error> {
-    let restore = Restore::prepare_without(
-        store,
-        options.target,
-        Position::EMPTY,
-        &Damage::default(),
-        options.parallelism,
-    )
-    .await?;
+    let plan = Way::new(options.target).plan(store).await?;
+    let restore = Restore::from_plan_with(store, plan, Position::EMPTY, options.parallelism).await?;
     let restore = restore.ok_or(crate::restore::Error::Plan(PlanError::Empty))?;
+    let restore = restore.at_or_before(options.target)?;
     let start = Instant::now();
     let read = match restore.chunks().next().await {
         Some(chunk) => chunk?.fetched(),

@@ -8,11 +8,11 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Error, IntegrityCheck, Options, Summary};
+use super::{Error, IntegrityCheck, Options, Summary, reach, v3};
 use crate::ltx::Txid;
-use crate::native::store::Patient;
+use crate::native::store::{Destination, Patient};
 use crate::replica::{Level, PlanError, Target};
-use crate::restore::{Damage, listing, members, plan_without};
+use crate::restore::{listing, members};
 use crate::store::Store;
 
 /// A drill.
@@ -42,18 +42,28 @@ pub enum Point {
 /// What a drill has proven.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What was restored, and what of the replica had to be replaced.
+    /// What was restored.
     #[serde(flatten)]
-    pub restored: Summary,
-    /// How long SQLite's `integrity_check` took, which found nothing; the rest of [`Summary::seconds`] is what a
-    /// recovery takes.
+    pub restored: Restored,
+    /// How long SQLite's `integrity_check` took, which found nothing. It is not a part of what a recovery takes.
     pub integrity_seconds: f64,
+}
+
+/// What a drill has restored, by the layout that it was in.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+pub enum Restored {
+    /// Of segments, and what of the replica had to be replaced.
+    Segments(Summary),
+    /// What Litestream 0.3 left.
+    Old(v3::Summary),
 }
 
 /// Restores, checks, removes. An error means that the replica does not give this state.
 ///
 /// May run in the background of other work on the same thread; dropped, it leaves nothing behind.
 pub async fn verify(
+    destination: &Destination,
     store: Rc<dyn Store>,
     drill: &Drill,
     progress: impl FnMut(u64, u64),
@@ -66,7 +76,7 @@ pub async fn verify(
     let target = match drill.point {
         Point::Newest => Target::Latest,
         Point::At(target) => target,
-        Point::Random => random(&store).await?,
+        Point::Random => random(destination, &store).await?,
     };
     let folder = tempfile::Builder::new()
         .prefix(".walferry-verify-")
@@ -75,7 +85,10 @@ pub async fn verify(
     let output = folder.path().join("restored.db");
     let mut options = Options::new(target, output.clone());
     options.parallelism = drill.parallelism.unwrap_or(options.parallelism);
-    let restored = super::run(&store, &options, progress).await?;
+    let restored = match v3::find(destination, &store, target).await? {
+        Some(old) => Restored::Old(old.restore(&store, &options, progress).await?),
+        None => Restored::Segments(super::run(&store, &options, progress).await?),
+    };
     let start = Instant::now();
     super::blocking(move || super::integrity::check(&output, IntegrityCheck::Full)).await?;
     Ok(Report {
@@ -84,10 +97,10 @@ pub async fn verify(
     })
 }
 
-/// One of the states that the replica's listing promises.
-async fn random(store: &dyn Store) -> Result<Target, Error> {
+/// One of the states that the replica's listing promises, in either layout.
+async fn random(destination: &Destination, store: &Patient) -> Result<Target, Error> {
     let segments = listing(store, Txid::ZERO).await?;
-    let mut points: Vec<Txid> = segments.iter().map(|segment| segment.id.max).collect();
+    let mut txids: Vec<Txid> = segments.iter().map(|segment| segment.id.max).collect();
     // A time between the levels: that of a bundle that is drawn.
     let bundles = store
         .list(Level::HISTORY, Txid::ZERO)
@@ -95,27 +108,26 @@ async fn random(store: &dyn Store) -> Result<Target, Error> {
         .map_err(crate::restore::Error::from)?;
     let drawn = usize::try_from(RandomState::new().hash_one(1) % (bundles.len().max(1) as u64));
     if let Some(bundle) = bundles.get(drawn.unwrap_or_default()) {
-        let found = members(store, *bundle)
-            .await
-            .map_err(crate::restore::Error::from)?;
-        points.extend(found.iter().map(|member| member.id.max));
+        let found = members(store, *bundle).await?;
+        txids.extend(found.iter().map(|member| member.id.max));
     }
-    points.sort_unstable();
-    points.dedup();
-    // Each start of a hasher is another one.
-    let mut choice = RandomState::new().hash_one(0);
+    txids.sort_unstable();
+    txids.dedup();
+    let times = v3::times(destination, store).await?;
+    let times = times.into_iter().map(Target::Time);
+    let mut points: Vec<Target> = txids.into_iter().map(Target::Txid).chain(times).collect();
     while !points.is_empty() {
+        // Each start of a hasher is another one.
+        let drawn = RandomState::new().hash_one(0);
         let count = u64::try_from(points.len()).unwrap_or(u64::MAX);
-        let at = usize::try_from(choice.checked_rem(count).unwrap_or_default()).unwrap_or_default();
+        let at = usize::try_from(drawn.checked_rem(count).unwrap_or_default()).unwrap_or_default();
         let point = points.swap_remove(at);
         // What retention has left without its snapshot is no point any more.
-        let target = Target::Txid(point);
-        match plan_without(store, target, Txid::ZERO, &Damage::default()).await {
-            Ok(_) => return Ok(target),
-            Err(crate::restore::Error::Plan(_)) => {}
-            Err(error) => return Err(error.into()),
+        match reach(destination, store, point).await {
+            Ok(_) => return Ok(point),
+            Err(Error::Replica(crate::restore::Error::Plan(_)) | Error::Old(v3::Error::NoSnapshot)) => {}
+            Err(error) => return Err(error),
         }
-        choice = choice.rotate_left(7) ^ point.0;
     }
     Err(crate::restore::Error::Plan(PlanError::Empty).into())
 }

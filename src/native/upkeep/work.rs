@@ -36,7 +36,15 @@ impl Shared {
             bundles.map(|(id, entry)| info(id, entry.size)).collect()
         };
         for bundle in bundles {
-            for member in members(&*self.store, bundle).await? {
+            let members = match members(&*self.store, bundle).await {
+                // What it held and is there still is bundled again.
+                Err(error) if error.segment().is_some() => {
+                    self.fail(&Error::Merge(error.into()));
+                    continue;
+                }
+                members => members.map_err(crate::merge::Error::from)?,
+            };
+            for member in members {
                 if let Some(entry) = self.catalog.borrow_mut().get_mut(member.id) {
                     entry.bundled = Some(now);
                 }
@@ -48,7 +56,13 @@ impl Shared {
             wholes.map(|(id, _)| id).collect()
         };
         for id in timeless {
-            let timestamp = time_of(&*self.store, info(id, 0)).await?;
+            let timestamp = match time_of(&*self.store, info(id, 0)).await {
+                Err(error) if error.segment().is_some() => {
+                    self.fail(&Error::Merge(error.into()));
+                    None
+                }
+                time => time.map_err(crate::merge::Error::from)?,
+            };
             if let Some(entry) = self.catalog.borrow_mut().get_mut(id) {
                 entry.timestamp = timestamp;
                 entry.damaged |= timestamp.is_none();

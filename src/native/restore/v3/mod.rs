@@ -25,7 +25,7 @@ use self::plan::{Plan, Segment};
 use super::{IntegrityCheck, Options, integrity};
 use crate::ltx::{PageSize, Timestamp, Txid};
 use crate::native::new_file;
-use crate::native::store::{Destination, Keys, Patient};
+use crate::native::store::{Destination, Keys, Object, Patient};
 use crate::replica::{PlanError, Target};
 use crate::restore::{Damage, plan_without, time_of};
 
@@ -67,9 +67,8 @@ pub async fn find(
     let Some(keys) = destination.keys() else {
         return Ok(None);
     };
-    let objects = store.again(async || keys.list(name::GENERATIONS).await).await;
-    let objects = objects.map_err(crate::restore::Error::from)?;
-    if !objects.iter().any(|object| name::parse(&object.key).is_some()) {
+    let objects = listing(&keys, store).await?;
+    if objects.is_empty() {
         return Ok(None);
     }
     let newer = newest(store, target).await?;
@@ -88,6 +87,23 @@ pub async fn find(
     }
 }
 
+/// When what is there of the old layout was written, each piece of it.
+pub async fn times(destination: &Destination, store: &Patient) -> Result<Vec<Timestamp>, super::Error> {
+    let Some(keys) = destination.keys() else {
+        return Ok(Vec::new());
+    };
+    let objects = listing(&keys, store).await?;
+    Ok(objects.iter().map(|object| object.time).collect())
+}
+
+/// All that is of the old layout.
+async fn listing(keys: &Keys, store: &Patient) -> Result<Vec<Object>, super::Error> {
+    let objects = store.again(async || keys.list(name::GENERATIONS).await).await;
+    let mut objects = objects.map_err(crate::restore::Error::from)?;
+    objects.retain(|object| name::parse(&object.key).is_some());
+    Ok(objects)
+}
+
 /// When the wanted state was written, by a program that writes segments; `None` where there are none.
 async fn newest(store: &Patient, target: Target) -> Result<Option<Timestamp>, super::Error> {
     // Numbers are of segments only: what is wrong with one is told by who restores it.
@@ -97,22 +113,23 @@ async fn newest(store: &Patient, target: Target) -> Result<Option<Timestamp>, su
     };
     match plan_without(store, target_of_times, Txid::ZERO, &Damage::default()).await {
         Ok(plan) => match plan.segments.last() {
-            Some(&segment) => {
-                let time = time_of(store, segment).await;
-                Ok(Some(
-                    time.map_err(crate::restore::Error::from)?.unwrap_or_default(),
-                ))
-            }
+            Some(&segment) => Ok(Some(time_of(store, segment).await?.unwrap_or_default())),
             None => Ok(None),
         },
         Err(crate::restore::Error::Plan(PlanError::Empty | PlanError::TooEarly)) => Ok(None),
         // There are segments: whoever restores them tells what is wrong, rather than give an older state.
         Err(crate::restore::Error::Plan(_)) => Ok(Some(Timestamp(i64::MAX))),
+        Err(error) if error.segment().is_some() => Ok(Some(Timestamp(i64::MAX))),
         Err(error) => Err(error.into()),
     }
 }
 
 impl Old {
+    /// When the last of the state was written.
+    pub fn time(&self) -> Timestamp {
+        self.plan.time()
+    }
+
     /// What would be read.
     pub fn preview(&self) -> Summary {
         let last = self.plan.wal.last();
@@ -120,7 +137,7 @@ impl Old {
             layout: "litestream-0.3",
             generation: self.plan.generation.clone(),
             index: last.map_or(self.plan.index, |last| last.index),
-            timestamp: self.plan.time(),
+            timestamp: self.time(),
             files: self.plan.wal.len().saturating_add(1),
             fetched: self.plan.size(),
             bytes: None,
