@@ -11,7 +11,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub enum Fate {
     Cut,
     /// The server does it, and its answer is lost.
     Unheard,
+    /// So many bytes of the answer's body come, then the connection is cut.
+    Short(usize),
     /// The server never hears of the condition, as if it did not know any.
     Unconditional,
     /// A status in the server's place, with a code.
@@ -45,6 +47,8 @@ pub struct Proxy {
     pub port: u16,
     ended: Arc<AtomicBool>,
     seen: Arc<Mutex<Vec<Head>>>,
+    /// Bytes of bodies that were passed on to clients.
+    passed: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -55,10 +59,12 @@ impl Proxy {
         let (ended, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let decide: Arc<Decide> = Arc::new(decide);
         let (count, turn) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(())));
-        let connection = (Arc::clone(&ended), Arc::clone(&seen));
+        let passed = Arc::<AtomicU64>::default();
+        let connection = (Arc::clone(&ended), Arc::clone(&seen), Arc::clone(&passed));
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (ended, seen) = (Arc::clone(&connection.0), Arc::clone(&connection.1));
+                let passed = Arc::clone(&connection.2);
                 if ended.load(Ordering::Relaxed) {
                     return;
                 }
@@ -66,11 +72,21 @@ impl Proxy {
                 std::thread::spawn(move || {
                     let number = || count.fetch_add(1, Ordering::Relaxed);
                     // A connection that breaks is what this is for.
-                    let _ = serve(client, to, number, &*decide, &turn, &seen);
+                    let _ = serve(client, to, number, &*decide, &turn, &seen, &passed);
                 });
             }
         });
-        Self { port, ended, seen }
+        Self {
+            port,
+            ended,
+            seen,
+            passed,
+        }
+    }
+
+    /// How many bytes of answers' bodies clients were sent.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
     }
 
     /// The requests that came.
@@ -93,6 +109,7 @@ fn serve(
     decide: &Decide,
     turn: &Mutex<()>,
     seen: &Mutex<Vec<Head>>,
+    passed: &AtomicU64,
 ) -> io::Result<()> {
     client.set_read_timeout(Some(Duration::from_secs(60)))?;
     client.set_nodelay(true)?;
@@ -130,22 +147,29 @@ fn serve(
                     .collect();
                 head = kept.join("\r\n").into_bytes();
             }
-            Fate::Pass | Fate::Unheard => {}
+            Fate::Pass | Fate::Unheard | Fate::Short(_) => {}
         }
-        let answer = {
+        let (mut answer, body) = {
             let _turn = turn.lock().unwrap();
             let mut server = TcpStream::connect(("127.0.0.1", to))?;
             server.set_nodelay(true)?;
             server.write_all(&head)?;
             server.write_all(&body)?;
-            let (mut answer, body) = message(&mut server, line.starts_with("HEAD"))?;
-            answer.extend(body);
-            answer
+            message(&mut server, line.starts_with("HEAD"))?
         };
         if fate == Fate::Unheard {
             return client.shutdown(Shutdown::Both);
         }
+        let sent = match fate {
+            Fate::Short(len) => body.len().min(len),
+            _ => body.len(),
+        };
+        answer.extend(&body[..sent]);
         client.write_all(&answer)?;
+        passed.fetch_add(sent as u64, Ordering::Relaxed);
+        if matches!(fate, Fate::Short(_)) {
+            return client.shutdown(Shutdown::Both);
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! Objects by their keys: for reading what another program has laid out.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::Patient;
 use super::bucket::BucketStore;
 use crate::ltx::Timestamp;
 use crate::store::{Error, Result};
+
+/// The length of a read over a network.
+const PIECE: u64 = 4 * 1024 * 1024;
 
 /// What lies in a folder, or below a path of a bucket.
 #[derive(Debug)]
@@ -57,12 +61,22 @@ impl Keys {
         }
     }
 
-    /// The content of one, from its start. What comes over a network is put into a file without a name in `near`.
-    pub async fn fetch(&self, key: &str, near: &Path) -> Result<File> {
+    /// The content of one of `size` bytes, from its start. What comes over a network comes in pieces, each asked for again
+    /// where it breaks off, into a file without a name in `near`.
+    pub async fn fetch(&self, key: &str, size: u64, patient: &Patient, near: &Path) -> Result<File> {
+        let failed = |error| failure("a temporary file", error);
         match &self.0 {
             Place::Bucket(bucket) => {
-                let file = tempfile::tempfile_in(near).map_err(|error| failure("a temporary file", error))?;
-                bucket.fetch_key(key, file).await
+                let mut file = tempfile::tempfile_in(near).map_err(failed)?;
+                let mut at = 0;
+                while at < size {
+                    let end = at.saturating_add(PIECE).min(size);
+                    let piece = patient.again(async || bucket.read_key(key, at..end).await);
+                    file.write_all(&piece.await?).map_err(failed)?;
+                    at = end;
+                }
+                file.rewind().map_err(failed)?;
+                Ok(file)
             }
             Place::Folder(root) => {
                 let path = root.join(key);
@@ -108,7 +122,7 @@ fn walk(folder: &Path, below: &str, found: &mut Vec<Object>) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn failure(what: &str, source: io::Error) -> Error {
+fn failure(what: &str, source: io::Error) -> Error {
     Error::Io {
         what: what.to_owned(),
         source,

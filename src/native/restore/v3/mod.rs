@@ -161,7 +161,7 @@ impl Old {
             .try_clone()
             .map_err(|error| options.failure(error))?;
         let mut fetched = self.plan.snapshot.size;
-        let packed = self.fetch(store, &self.plan.snapshot.key, near).await?;
+        let packed = self.fetch(store, &self.plan.snapshot, near).await?;
         let page_size = blocking(&self.plan.snapshot.key, move || {
             unpack::unpack(packed, &database)?;
             page_size(&database)
@@ -212,7 +212,7 @@ impl Old {
             if segment.offset != len {
                 return Err(self.plan.gap(segment.index, len, &segment.object.key).into());
             }
-            let packed = self.fetch(store, &segment.object.key, near).await?;
+            let packed = self.fetch(store, &segment.object, near).await?;
             let file = wal.try_clone().map_err(|error| options.failure(error))?;
             let added = blocking(&segment.object.key, move || unpack::unpack(packed, &file)).await?;
             len = len.saturating_add(added);
@@ -220,8 +220,8 @@ impl Old {
         Ok(wal)
     }
 
-    async fn fetch(&self, store: &Patient, key: &str, near: &Path) -> Result<File, super::Error> {
-        let fetched = store.again(async || self.keys.fetch(key, near).await).await;
+    async fn fetch(&self, store: &Patient, object: &Object, near: &Path) -> Result<File, super::Error> {
+        let fetched = self.keys.fetch(&object.key, object.size, store, near).await;
         Ok(fetched.map_err(crate::restore::Error::from)?)
     }
 }

@@ -1,14 +1,14 @@
 //! Objects of a bucket by their keys below the path.
 
-use std::fs::File;
-use std::io::{Seek, Write};
+use std::ops::Range;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
-use object_store::{GetOptions, ObjectStore as _};
+use object_store::ObjectStore as _;
 
 use super::BucketStore;
 use crate::ltx::Timestamp;
-use crate::native::store::keys::{Object, failure};
+use crate::native::store::keys::Object;
 use crate::store::Result;
 
 impl BucketStore {
@@ -31,23 +31,8 @@ impl BucketStore {
         .await
     }
 
-    /// Fills a file with an object, and returns it at its start.
-    pub(in crate::native::store) async fn fetch_key(&self, key: &str, mut file: File) -> Result<File> {
-        let path = self.key(key)?;
-        let found = self
-            .ask(key, async |link| {
-                link.objects.get_opts(&path, GetOptions::new()).await
-            })
-            .await?;
-        let link = self.link()?;
-        let mut pieces = found.into_stream();
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| self.meaning(&error, key, &link))?;
-            file.write_all(&piece)
-                .map_err(|error| failure("a temporary file", error))?;
-        }
-        file.rewind()
-            .map_err(|error| failure("a temporary file", error))?;
-        Ok(file)
+    /// A range of an object.
+    pub(in crate::native::store) async fn read_key(&self, key: &str, range: Range<u64>) -> Result<Bytes> {
+        self.read_path(&self.key(key)?, key, range).await
     }
 }

@@ -89,6 +89,33 @@ impl BucketStore {
         }
     }
 
+    /// A range of an object, called `what` where it fails.
+    async fn read_path(&self, path: &Path, what: &str, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let bytes = self
+            .ask(what, async |link| {
+                let options = GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())));
+                let found = link.objects.get_opts(path, options).await?;
+                let (size, served) = (found.meta.size, found.range.clone());
+                Ok((size, served, found.bytes().await?))
+            })
+            .await?;
+        let (size, served, bytes) = bytes;
+        // An answer ends where the object does.
+        if size < range.end || served != range {
+            return Err(Error::OutOfRange(what.to_owned()));
+        }
+        if bytes.len() as u64 != range.end.saturating_sub(range.start) {
+            return Err(Error::Unavailable(format!(
+                "{what} came short from {}",
+                self.place
+            )));
+        }
+        Ok(bytes)
+    }
+
     fn meaning(&self, error: &object_store::Error, what: &str, link: &Link) -> Error {
         failure::meaning(error, what, &self.place, link.was_reached.load(Ordering::Relaxed))
     }
@@ -240,31 +267,8 @@ impl Store for BucketStore {
     }
 
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let what = format!("segment {id}");
-        if range.is_empty() {
-            return Ok(Bytes::new());
-        }
-        let key = self.object(id)?;
-        let bytes = self
-            .ask(&what, async |link| {
-                let options = GetOptions::new().with_range(Some(GetRange::Bounded(range.clone())));
-                let found = link.objects.get_opts(&key, options).await?;
-                let (size, served) = (found.meta.size, found.range.clone());
-                Ok((size, served, found.bytes().await?))
-            })
-            .await?;
-        let (size, served, bytes) = bytes;
-        // An answer ends where the object does.
-        if size < range.end || served != range {
-            return Err(Error::OutOfRange(what));
-        }
-        if bytes.len() as u64 != range.end.saturating_sub(range.start) {
-            return Err(Error::Unavailable(format!(
-                "{what} came short from {}",
-                self.place
-            )));
-        }
-        Ok(bytes)
+        self.read_path(&self.object(id)?, &format!("segment {id}"), range)
+            .await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
