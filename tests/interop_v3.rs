@@ -15,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use support::s3::S3;
+use support::proxy::{Fate, Proxy};
+use support::s3::{S3, replica_at};
 use support::{
     Destination, Process, app, assert_same_file, project, restore, restore_ok, run_app, wait_until, walferry,
 };
@@ -291,6 +292,148 @@ fn a_bucket_of_the_old_layout_is_restored() {
         said(&output)
     );
     assert_same_file(&past.database, &ours, PAGE_SIZE);
+
+    // Every second answer breaks off.
+    let proxy = Proxy::start(server.port, |head| {
+        let is_cut = head.number % 2 == 1 && head.line.contains("/generations/");
+        if is_cut { Fate::Short(50) } else { Fate::Pass }
+    });
+    let broken = past.path("broken.db");
+    let output = restore(&replica_at(proxy.port, "old/app.db"), &broken, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(proxy.seen().len() > 6);
+    assert_same_file(&past.database, &broken, PAGE_SIZE);
+
+    // The drill, as for any other replica.
+    let verify = |arguments: &[&str]| {
+        let mut command = walferry();
+        server.replica("old/app.db").authorize(&mut command);
+        let output = command
+            .arg("verify")
+            .args(arguments)
+            .arg(server.replica("old/app.db").url());
+        output.output().unwrap()
+    };
+    let output = verify(&[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains("in the layout of Litestream 0.3"),
+        "{}",
+        said(&output)
+    );
+    let output = verify(&["-json", "-random"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["layout"], "litestream-0.3", "{report}");
+    assert!(report["integrity_seconds"].as_f64().unwrap() > 0.0, "{report}");
+}
+
+/// It is known to hold something: by its configuration, beside a replica that is empty, and beside one that is older.
+#[test]
+fn the_old_layout_is_drilled_and_chosen() {
+    let past = Past::folder();
+    let destination = Destination::Folder(past.replica());
+    let older = format!("file://{}", past.path("older").display());
+    let once = walferry()
+        .args(["replicate", "-once", past.db(), &older])
+        .output()
+        .unwrap();
+    assert!(once.status.success(), "{}", said(&once));
+    let shipping = past.ship();
+    past.write("1", "2");
+    past.commit("the last row");
+    shipping.terminate();
+    run_app(&["finish", past.db()]);
+    fs::create_dir(past.path("empty")).unwrap();
+
+    let config = past.path("walferry.yml");
+    let replicas =
+        ["empty", "older", "replica"].map(|name| format!("      - path: {}\n", past.path(name).display()));
+    let configured = |replicas: &[String]| {
+        let text = format!(
+            "dbs:\n  - path: {}\n    replicas:\n{}",
+            past.db(),
+            replicas.concat()
+        );
+        fs::write(&config, text).unwrap();
+    };
+    let with = |arguments: &[&str]| {
+        let mut command = walferry();
+        command.args(arguments).arg("-config").arg(&config).arg(past.db());
+        command.output().unwrap()
+    };
+    for (number, replicas) in [
+        &replicas[..],
+        &replicas[1..],
+        &[&replicas[..1], &replicas[2..]].concat(),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        configured(replicas);
+        let out = past.path(&format!("{number}.db"));
+        let output = with(&["restore", "-o", out.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", said(&output));
+        assert_same_file(&past.database, &out, PAGE_SIZE);
+    }
+    let output = with(&["verify"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(
+        said(&output).contains(&format!("{} can be restored", destination.url())),
+        "{}",
+        said(&output)
+    );
+    assert!(
+        said(&output).contains("in the layout of Litestream 0.3"),
+        "{}",
+        said(&output)
+    );
+
+    // Only empty ones.
+    configured(&[
+        replicas[0].clone(),
+        format!("      - path: {}\n", past.path("missing").display()),
+    ]);
+    let out = past.path("out.db");
+    let output = with(&["restore", "-o", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    let output = with(&["restore", "-if-replica-exists", "-o", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert!(!out.exists());
+
+    // Following it makes no sense, and that is said.
+    let output = restore(&destination, &out, &["-f"]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(
+        said(&output).contains("it can be restored, but not followed"),
+        "{}",
+        said(&output)
+    );
+
+    // The database is restored at the start, too, from the one that is newest.
+    let state = fs::read(&past.database).unwrap();
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(format!("{}{end}", past.db()));
+    }
+    configured(&[replicas[0].clone(), replicas[1].clone(), replicas[2].clone()]);
+    let mut command = walferry();
+    command
+        .args(["replicate", "-once", "-restore-if-db-not-exists", "-config"])
+        .arg(&config);
+    let _may_refuse_to_go_on = command.output().unwrap();
+    assert!(fs::read(&past.database).unwrap() == state);
+
+    // Damage has its exit code.
+    let piece = past.wal().remove(0);
+    let whole = fs::read(&piece).unwrap();
+    fs::write(&piece, &whole[..whole.len() / 2]).unwrap();
+    for snapshot in fs::read_dir(piece.ancestors().nth(2).unwrap().join("snapshots")).unwrap() {
+        let snapshot = snapshot.unwrap().path();
+        if !snapshot.ends_with("00000000.snapshot.lz4") {
+            fs::remove_file(snapshot).unwrap();
+        }
+    }
+    let output = walferry().args(["verify", &destination.url()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
 }
 
 fn litestream() -> Command {
