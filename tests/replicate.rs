@@ -342,7 +342,12 @@ fn ending_under_steady_writes_ships_what_was_committed_and_ends() {
 fn a_replica_whose_folder_is_gone_is_not_continued_without_its_beginning() {
     let scene = Scene::new();
     let ferry = replicate(&scene.database, &scene.destination(), &[]);
-    wait_until("the first copy", LONG, || scene.segments().len() == 1);
+    // The table of page sums comes last.
+    let sums = scene.replica.join("ltx/11");
+    wait_until("the first copy", LONG, || {
+        fs::read_dir(&sums).is_ok_and(|mut files| files.next().is_some())
+    });
+    std::thread::sleep(Duration::from_millis(200));
     fs::remove_dir_all(&scene.replica).unwrap();
     scene.commit("after");
     std::thread::sleep(Duration::from_millis(2500));

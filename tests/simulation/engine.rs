@@ -41,12 +41,6 @@ impl Setup {
     }
 }
 
-/// Whether to play what is known to fail today as well: the WAL outgrows its limit under a steady load. With this mended,
-/// this goes.
-pub(crate) fn known_faults() -> bool {
-    std::env::var_os("WALFERRY_KNOWN_FAULTS").is_some()
-}
-
 /// Days of upkeep in hours.
 fn policy(random: &mut Random) -> Policy {
     let seconds = Duration::from_secs;

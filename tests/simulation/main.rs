@@ -6,7 +6,6 @@
 //! ```text
 //! WALFERRY_SEED=17 cargo test --test simulation            replays one
 //! WALFERRY_SEEDS=5000 cargo test --test simulation         plays the first 5000
-//! WALFERRY_KNOWN_FAULTS=1 …                                with what is known to fail today
 //! ```
 //!
 //! That it can fail was tried by breaking the engine. Sixty seeds found each of these: going on in a WAL of other salts;

@@ -15,7 +15,7 @@ use walferry::native::watch::{Hub, Wake};
 use walferry::replica::Target;
 
 use super::application::{Application, BOTH, Copy, Settings, beside};
-use super::engine::{Engine, Setup, known_faults, steps, within};
+use super::engine::{Engine, Setup, steps, within};
 use super::model::{Model, Shipped};
 use super::random::Random;
 use super::segments::restoring::restore;
@@ -210,7 +210,7 @@ impl World {
         }
         let limit = self.setup.wal_limit.max(64 * 1024);
         assert!(
-            size() <= before.max(3 * limit) + limit || !known_faults(),
+            size() <= before.max(3 * limit) + 2 * limit,
             "the WAL grew from {before} to {} bytes: {:?}",
             size(),
             self.setup

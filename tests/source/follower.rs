@@ -73,6 +73,7 @@ impl Follower {
     }
 
     pub(crate) fn checkpoint_passive(&mut self, held: Held) -> Result<Checkpointed, Error> {
+        self.source.advance(held)?;
         self.source.checkpoint_passive(held, |_, _| Ok(()))
     }
 

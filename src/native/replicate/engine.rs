@@ -21,8 +21,10 @@ use crate::native::sqlite::{self, Checkpointed, Committed, Held, Pinned, Source}
 use crate::native::status::DatabaseStatus;
 use crate::native::watch::{Wake, Watcher};
 
-/// Passive checkpoints are at least so far apart: each syncs two files.
-const CHECKPOINT_PAUSE: Duration = Duration::from_secs(1);
+/// Checkpoints are at least so far apart, each syncs two files: after one that let the WAL start again, and after one
+/// that others kept from it.
+const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
+const HINDERED_PAUSE: Duration = Duration::from_secs(1);
 /// How long the write lock is asked for before another time is awaited.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest pause between looks at a commit that is under way.
@@ -65,6 +67,8 @@ struct Pace {
 #[derive(Debug)]
 struct Checkpoints {
     pinned: Pinned,
+    /// When the pin was last moved into a frame.
+    moved: Instant,
     next: Instant,
     /// What the last one left, so that it is not tried again before something changed.
     last: Option<Committed>,
@@ -127,6 +131,7 @@ impl Engine {
             },
             checkpoints: Checkpoints {
                 pinned: Pinned::Stayed,
+                moved: Instant::now(),
                 next: Instant::now(),
                 last: None,
             },
@@ -203,8 +208,12 @@ impl Engine {
             over_limit: self.is_over_limit(&committed),
         };
         self.each(|shipper, source| shipper.work(source, &committed, urge))?;
-        self.advance(&committed)?;
-        self.checkpoint(urge)?;
+        let is_pin_old = Instant::now() >= self.checkpoints.moved + PIN_AGE;
+        self.advance(&committed, is_pin_old)?;
+        if is_pin_old {
+            // What is copied back goes up to the pin.
+            self.checkpoint(urge)?;
+        }
         if self.source.replaced()? {
             return Err(Error::Replaced(self.source.path().to_owned()));
         }
@@ -257,7 +266,10 @@ impl Engine {
                 return Ok(());
             }
         }
-        let checkpoint_at = self.wants_checkpoint(&committed).then_some(self.checkpoints.next);
+        let pin_old_at = self.checkpoints.moved + PIN_AGE;
+        let pin_at = (!self.source.covers(&committed)).then_some(pin_old_at);
+        let wants_checkpoint = self.wants_checkpoint(&committed);
+        let checkpoint_at = wants_checkpoint.then_some(self.checkpoints.next.max(pin_old_at));
         let mut wake = Wake::default();
         let mut news = None;
         let mut request = None;
@@ -267,6 +279,7 @@ impl Engine {
             () = tokio::task::yield_now(), if is_cutting => {}
             () = at_or_never(next_cut) => {}
             () = pause_or_never(pause) => {}
+            () = at_or_never(pin_at) => {}
             () = at_or_never(checkpoint_at) => {}
             // An application that copies frames back at every commit would have us run at every commit.
             woken = self.watcher.wait(), if !paused => wake = woken,
@@ -341,17 +354,23 @@ impl Engine {
         }
     }
 
-    fn advance(&mut self, committed: &Committed) -> Result<(), Error> {
+    fn advance(&mut self, committed: &Committed, into_frame: bool) -> Result<(), Error> {
         let held = self.held(committed);
         let Self { source, shippers, .. } = self;
-        self.checkpoints.pinned =
-            source.advance_after(held, |source, committed| save_before(shippers, source, committed))?;
+        let first = |source: &mut Source, committed: &Committed| save_before(shippers, source, committed);
+        self.checkpoints.pinned = match into_frame {
+            true => source.advance_after(held, first)?,
+            false => source.fall_after(held, first)?,
+        };
+        if matches!(self.checkpoints.pinned, Pinned::Frame | Pinned::Barred) {
+            self.checkpoints.moved = Instant::now();
+        }
         Ok(())
     }
 
     /// Whether the WAL is long enough to be copied back, and not as the last checkpoint left it.
     fn wants_checkpoint(&self, committed: &Committed) -> bool {
-        committed.mx_frame >= self.options.checkpoint_frames
+        (committed.mx_frame >= self.options.checkpoint_frames || self.is_over_limit(committed))
             && self.checkpoints.pinned != Pinned::File
             && self.checkpoints.last != Some(*committed)
     }
@@ -362,20 +381,32 @@ impl Engine {
         if !self.wants_checkpoint(&committed) || Instant::now() < self.checkpoints.next {
             return Ok(());
         }
-        let over_limit = self.is_over_limit(&committed);
-        self.checkpoints.next = Instant::now() + if over_limit { PIN_AGE } else { CHECKPOINT_PAUSE };
         let done = self.copy_back()?;
-        if over_limit && self.checkpoints.pinned != Pinned::File {
-            let committed = self.source.committed()?;
-            if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES {
-                // Come back for the rest without a pause.
-                self.checkpoints.next = Instant::now();
-            } else {
-                self.each(|shipper, source| shipper.release(source, &committed, urge).map(|()| None))?;
-                self.checkpoint_locked()?;
-            }
-        }
-        self.checkpoints.last = Some(self.source.committed()?);
+        let committed = self.source.committed()?;
+        let is_restarted = if self.checkpoints.pinned == Pinned::File {
+            true
+        } else if done.busy {
+            // The application is at it.
+            false
+        } else if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES
+            && self.wal_bytes(&committed) <= self.options.wal_limit / 2
+        {
+            // Come back for the rest without a pause. A writer that is faster than that has to wait in the end.
+            self.checkpoints.next = Instant::now();
+            return Ok(());
+        } else {
+            self.each(|shipper, source| shipper.release(source, &committed, urge).map(|()| None))?;
+            self.checkpoint_locked()?;
+            self.checkpoints.pinned == Pinned::File
+        };
+        let committed = self.source.committed()?;
+        self.checkpoints.last = Some(committed);
+        self.checkpoints.next = Instant::now()
+            + match is_restarted {
+                true => CHECKPOINT_PAUSE,
+                false if self.is_over_limit(&committed) || done.busy => PIN_AGE,
+                false => HINDERED_PAUSE,
+            };
         Ok(())
     }
 
@@ -400,10 +431,6 @@ impl Engine {
         self.checkpoints.pinned = done.pinned;
         let checkpoints = &self.status.checkpoints;
         checkpoints.set(checkpoints.get().saturating_add(1));
-        if done.busy {
-            // The application is at it.
-            self.checkpoints.next = Instant::now() + PIN_AGE;
-        }
         Ok(done)
     }
 

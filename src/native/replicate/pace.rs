@@ -30,3 +30,92 @@ pub(super) async fn at_or_never(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// When segments are cut: on the whole one in an interval, so that a day costs what it says. Who has been quiet has saved
+/// up for a while of shorter intervals, in which less is lost if the machine dies.
+#[derive(Debug)]
+pub(super) struct Allowance {
+    interval: Duration,
+    saved: Duration,
+    last: Instant,
+    next: Instant,
+}
+
+/// So many intervals can be saved up.
+const SAVED_INTERVALS: u32 = 300;
+
+impl Allowance {
+    pub(super) fn new(interval: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            interval,
+            saved: Duration::ZERO,
+            last: now,
+            next: now,
+        }
+    }
+
+    /// When the next segment may be cut.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// The last one.
+    pub(super) fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// One is cut.
+    pub(super) fn spend(&mut self) {
+        let now = Instant::now();
+        let since = now.saturating_duration_since(self.last);
+        let most = self.interval.saturating_mul(SAVED_INTERVALS);
+        self.saved = self
+            .saved
+            .saturating_add(since)
+            .min(most)
+            .saturating_sub(self.interval);
+        let pause = match self.saved >= self.interval {
+            true => self.interval / 2,
+            false => self.interval,
+        };
+        (self.last, self.next) = (now, now + pause);
+    }
+
+    /// The next one need not wait.
+    pub(super) fn now(&mut self) {
+        self.next = Instant::now();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many segments are cut in so many seconds of a steady load.
+    async fn cut(allowance: &mut Allowance, seconds: u64) -> u32 {
+        let (end, mut count) = (Instant::now() + Duration::from_secs(seconds), 0);
+        loop {
+            tokio::time::sleep_until(allowance.next()).await;
+            if Instant::now() >= end {
+                return count;
+            }
+            allowance.spend();
+            count += 1;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_saved_is_spent_and_no_more() {
+        let mut allowance = Allowance::new(Duration::from_secs(1));
+        assert_eq!(cut(&mut allowance, 100).await, 100, "nothing was saved");
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        let burst = cut(&mut allowance, 40).await;
+        assert!((79..=81).contains(&burst), "{burst}");
+        let after = cut(&mut allowance, 200).await;
+        assert!((205..=215).contains(&after), "{after}");
+        tokio::time::sleep(Duration::from_secs(86_400)).await;
+        let day = cut(&mut allowance, 86_400).await;
+        assert!(day <= 86_400 + 301, "{day}");
+    }
+}

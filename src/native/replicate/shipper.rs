@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::cut::{Cut, Order, Segment, table};
 use super::frozen::Frozen;
 use super::owner::{Claim, Identity, newcomer};
+use super::pace::Allowance;
 use super::page_set::PageSet;
 use super::page_sums::PageSums;
 use super::prior::Prior;
@@ -32,11 +33,10 @@ use crate::native::upkeep;
 use crate::replica::{Level, SegmentInfo};
 use crate::store::{self, Body};
 
-/// An application's checkpoint does not wait longer for an upload than this.
-const OUTAGE: Duration = Duration::from_millis(500);
 /// The pin is not older than this while the database is written: a RESTART or TRUNCATE checkpoint of the application
-/// waits for an older one, with the write lock in its hands, and nothing tells us.
-pub(super) const PIN_AGE: Duration = Duration::from_millis(50);
+/// waits for an older one, with the write lock in its hands, and nothing tells us. And it is not moved more often, see
+/// [`Source::advance_after`].
+pub(super) const PIN_AGE: Duration = Duration::from_millis(125);
 /// When a replica that failed is tried again while others go on.
 const RETRY: Duration = Duration::from_secs(60);
 
@@ -133,8 +133,7 @@ pub(super) struct Shipper {
     unshipped_since: Option<Timestamp>,
     /// Up to where this replica does not need the WAL.
     held: Held,
-    last_cut: Instant,
-    next_cut: Instant,
+    allowance: Allowance,
     /// The last wish that a cut has taken up, and the transaction that fulfils it.
     granted: (u64, Txid),
 }
@@ -149,6 +148,7 @@ impl Shipper {
         clock: Clock,
     ) -> Result<Self, Error> {
         let sums = PageSums::open(&state.page_sums()).map_err(table)?;
+        let allowance = Allowance::new(replica.options.sync_interval);
         Ok(Self {
             replica,
             clock,
@@ -172,8 +172,7 @@ impl Shipper {
             seen_commit: 0,
             unshipped_since: None,
             held: Held::default(),
-            last_cut: Instant::now(),
-            next_cut: Instant::now(),
+            allowance,
             granted: (0, Txid::ZERO),
         })
     }
@@ -286,7 +285,7 @@ impl Shipper {
     fn go_on_from(&mut self, mark: Mark, source: &mut Source) -> Result<(), Error> {
         self.confirmed = mark;
         self.phase = Phase::Following;
-        self.next_cut = Instant::now();
+        self.allowance.now();
         self.note_success();
         let committed = source.committed()?;
         if let Some(wal) = wal_continues(source, &committed, &self.confirmed)? {
@@ -333,7 +332,8 @@ impl Shipper {
         self.notice(committed);
         let wished = urge.wish > self.granted.0;
         // Someone has copied all frames back, and may be waiting for our pin with the write lock in its hands.
-        let pressed = committed.backfilled == committed.mx_frame && self.last_cut.elapsed() >= PIN_AGE;
+        let pressed =
+            committed.backfilled == committed.mx_frame && self.allowance.last().elapsed() >= PIN_AGE;
         if self.cut.is_none() {
             if !self.is_behind(committed) {
                 let tip = self.tip();
@@ -341,21 +341,16 @@ impl Shipper {
                 if self.queue.is_empty() {
                     self.begin_snapshot(source, committed, &tip)?;
                 }
-            } else if self.queue.is_empty() && (wished || pressed || Instant::now() >= self.next_cut) {
+            } else if self.queue.is_empty() && (wished || Instant::now() >= self.allowance.next()) {
                 self.begin_cut(source, committed, urge)?;
             }
         }
         self.go_on_cutting(source)?;
         self.go_on_with_snapshot(source)?;
-        if (pressed || urge.over_limit) && self.is_slow() {
+        if pressed || urge.over_limit {
             self.release(source, committed, urge)?;
         }
         Ok(self.send())
-    }
-
-    /// Whether the WAL cannot wait for what is under way.
-    fn is_slow(&self) -> bool {
-        self.cut.is_some() || self.sending_since.is_some_and(|since| since.elapsed() >= OUTAGE)
     }
 
     /// Gives the whole WAL free: what is not cut becomes a segment in the queue, or dirty if there is no room.
@@ -369,7 +364,7 @@ impl Shipper {
             return Ok(());
         }
         self.notice(committed);
-        let is_time = Instant::now() >= self.next_cut;
+        let is_time = Instant::now() >= self.allowance.next();
         if self.cut.is_none() && is_time && self.is_behind(committed) && self.has_room() {
             self.begin_cut(source, committed, urge)?;
             self.go_on_cutting(source)?;
@@ -500,8 +495,7 @@ impl Shipper {
                 let mark = cut.mark();
                 self.cut = Some(cut);
                 self.begin_snapshot(source, committed, &mark)?;
-                self.last_cut = Instant::now();
-                self.next_cut = self.last_cut + self.replica.options.sync_interval;
+                self.allowance.spend();
                 Ok(())
             }
             // The WAL was restarted between two looks at it, as it may be when all of it is held: the next look tells
@@ -720,7 +714,7 @@ impl Shipper {
             && self.cut.is_none()
             && self.queue.is_empty()
             && !self.is_behind(committed)
-            && Instant::now() >= self.next_cut
+            && Instant::now() >= self.allowance.next()
     }
 
     /// When something that waits to be cut will be.
@@ -729,7 +723,7 @@ impl Shipper {
             && self.cut.is_none()
             && self.queue.is_empty()
             && (self.is_behind(committed) || self.seen.salts != committed.salts && committed.mx_frame > 0);
-        waits.then_some(self.next_cut)
+        waits.then_some(self.allowance.next())
     }
 
     /// Whether it has everything that was committed at the time of a wish.

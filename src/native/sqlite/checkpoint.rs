@@ -7,22 +7,22 @@ use super::pin::Pin;
 use super::shared_memory::share_mark_0;
 use super::{Checkpointed, Committed, Error, Held, Pinned, Source};
 
-/// How long to try again, under the lock, to copy what other readers have kept from being copied.
+/// How long to try again, under the lock, to copy what other readers have kept from being copied, or while the
+/// application's own checkpoint is not done yet.
 const RETRY: Duration = Duration::from_millis(2);
+const RETRY_BUSY: Duration = Duration::from_millis(10);
 const RETRY_PAUSE: Duration = Duration::from_micros(50);
 
 impl Source {
-    /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin as
-    /// [`advance_after`](Self::advance_after) does: onto the database file if all is copied back and held, so that the
-    /// next writer restarts the WAL. `first` is called before each move.
+    /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin onto the database file
+    /// if all is copied back and held, as [`fall_after`](Self::fall_after) does, so that the next writer restarts the WAL.
     pub fn checkpoint_passive<E: From<Error>>(
         &mut self,
         held: Held,
-        mut first: impl FnMut(&mut Self, &Committed) -> Result<(), E>,
+        first: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<Checkpointed, E> {
-        self.advance_after(held, &mut first)?;
         let passive = self.idle.passive()?;
-        let pinned = self.advance_after(held, first)?;
+        let pinned = self.fall_after(held, first)?;
         Ok(checkpointed(passive, pinned, Duration::ZERO))
     }
 
@@ -87,7 +87,8 @@ impl Source {
         loop {
             let passive = self.pinned.passive()?;
             let complete = !passive.busy && passive.backfilled == passive.frames;
-            if complete || start.elapsed() > RETRY {
+            let retry = if passive.busy { RETRY_BUSY } else { RETRY };
+            if complete || start.elapsed() > retry {
                 return Ok(passive);
             }
             std::thread::sleep(RETRY_PAUSE);

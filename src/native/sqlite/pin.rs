@@ -102,23 +102,50 @@ impl Source {
     /// The same; `first` is called before the old pin is let go, with a commit that is not older than the new pin's.
     /// From then on, checkpoints may copy every frame up to it over the pages of the database file, and cut the file
     /// off at its end: whoever still wants older versions must save them in `first`.
+    ///
+    /// Not to be called more often than every 100 ms while a RESTART or TRUNCATE may be waiting. It waits for the *slot*
+    /// of an older mark, looks at most so often whether it is free, and would miss that it was for a moment: SQLite has
+    /// four slots, and gives the first that is free.
     pub fn advance_after<E: From<Error>>(
         &mut self,
         held: Held,
+        first: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<Pinned, E> {
+        self.move_pin(held, true, first)
+    }
+
+    /// The same, but only onto the database file. To be called at any time.
+    pub fn fall_after<E: From<Error>>(
+        &mut self,
+        held: Held,
+        first: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
+    ) -> Result<Pinned, E> {
+        self.move_pin(held, false, first)
+    }
+
+    /// Whether the pin covers all that is committed.
+    pub fn covers(&self, committed: &Committed) -> bool {
+        self.pin.covered == (committed.salts, committed.mx_frame)
+    }
+
+    fn move_pin<E: From<Error>>(
+        &mut self,
+        held: Held,
+        into_frame: bool,
         first: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<Pinned, E> {
         let before = self.index()?;
         let may_fall = self.pin.may_fall(held, &before);
         let newer = (before.header.salts, before.header.mx_frame) != self.pin.covered;
         let falls = before.is_copied_back() && may_fall;
-        match (newer, falls) {
+        match (newer && into_frame, falls) {
             (false, false) => return Ok(Pinned::Stayed),
-            (false, true) if self.pin.on_file => return Ok(Pinned::File),
+            (_, true) if self.pin.on_file && !newer => return Ok(Pinned::File),
             _ => {}
         }
         let on_file = falls && self.begin_on_file(&before)?;
         if !on_file {
-            if !newer {
+            if !(newer && into_frame) {
                 return Ok(Pinned::Barred);
             }
             self.idle.begin_read()?;
