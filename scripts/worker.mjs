@@ -8,7 +8,7 @@
 // --faults     the Worker with faults on demand, for tests
 //
 // It needs WALFERRY_TOKEN_KEY, which `walferry token` signs with, or the fixed WALFERRY_WRITE_TOKEN and WALFERRY_READ_TOKEN;
-// WALFERRY_TOKEN_KEY_OLD, WALFERRY_PUBLIC_DATABASES and WALFERRY_ALLOWED_ORIGINS are passed on, too. When it answers it
+// WALFERRY_TOKEN_KEY_OLD and the variables that wrangler.toml tells of are passed on, too. When it answers it
 // prints {"url":"http://127.0.0.1:8787"}.
 // It ends on SIGTERM, SIGINT or SIGHUP, when its standard input, being a pipe, ends, and when whoever started it has ended.
 import { resolve } from 'node:path';
@@ -22,10 +22,11 @@ import { portOf, startWorker } from './worker/start.mjs';
 
 const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
 const key = 'WALFERRY_TOKEN_KEY';
+const others = ['PUBLIC_DATABASES', 'ALLOWED_ORIGINS', 'LEVELS', 'SNAPSHOT_INTERVAL', 'RETENTION', 'RAW_RETENTION', 'HISTORY_WINDOW', 'GRACE'].map((name) => `WALFERRY_${name}`);
 
 await main(async () => {
   const { port, state, 'no-build': noBuild = Boolean(process.env.WALFERRY_NO_BUILD), faults } = options();
-  const variables = Object.fromEntries([...tokens, key, `${key}_OLD`, 'WALFERRY_PUBLIC_DATABASES', 'WALFERRY_ALLOWED_ORIGINS'].map((name) => [name, process.env[name]]).filter(([, value]) => value));
+  const variables = Object.fromEntries([...tokens, key, `${key}_OLD`, ...others].map((name) => [name, process.env[name]]).filter(([, value]) => value));
   const from = faults ? 'worker-faults' : 'worker';
   const missing = tokens.filter((name) => !variables[name]);
   if (!variables[key] && missing.length) throw new Failure(`the Worker needs its tokens: set ${missing.join(' and ')}, or ${key}, in the environment.`);

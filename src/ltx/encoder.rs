@@ -88,6 +88,16 @@ impl<W: Write> Encoder<W> {
         self.frame(pgno, codec, crc)
     }
 
+    /// What it is written into.
+    pub fn out(&self) -> &W {
+        &self.out
+    }
+
+    /// What it is written into, to make room there; what was written must come out as it is.
+    pub fn out_mut(&mut self) -> &mut W {
+        &mut self.out
+    }
+
     /// Ends the segment. Returns what it was written into, the trailer, and the size in bytes.
     pub fn finish(self) -> Result<(W, Trailer, u64)> {
         let sums = self.header.sums;

@@ -1,8 +1,11 @@
 //! Why segments could not be merged.
 
+use std::io;
+
 use crate::ltx;
-use crate::replica::SegmentId;
+use crate::replica::{InvalidBundle, SegmentId};
 use crate::restore;
+use crate::store;
 
 /// Why segments could not be merged. Each is a sentence that can be shown to a person.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,15 @@ pub enum Error {
     /// The result could not be written.
     #[error("cannot write the merged segment: {0}")]
     Output(ltx::Error),
+    /// The same, of a bundle.
+    #[error("cannot write the bundle: {0}")]
+    Write(io::Error),
+    /// Raw segments that do not follow each other.
+    #[error("cannot bundle raw segments: {0}")]
+    Bundle(#[from] InvalidBundle),
+    /// Where the result goes to takes no more.
+    #[error(transparent)]
+    Sink(store::Error),
 }
 
 impl Error {

@@ -5,16 +5,19 @@
 //!
 //! Memory: a piece of each input, and the index of the output, about nine bytes a page.
 
+mod bundle;
 mod error;
 mod input;
+mod sink;
 
+pub use bundle::{Bundled, bundle};
 pub use error::Error;
+pub use sink::Sink;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::io::Write;
 
-use crate::ltx::{Codec, Compressor, Encoder, Header, Pgno, Sums, Trailer};
+use crate::ltx::{self, Codec, Compressor, DbSum, Encoder, Header, Pgno, Sums, Trailer};
 use crate::replica::{Level, PlanError, SegmentId, SegmentInfo};
 use crate::restore;
 use crate::store::Store;
@@ -44,8 +47,9 @@ pub struct Merged<W> {
 
 /// Merges segments that follow each other, oldest first, into one of `level`, written into `out`.
 ///
-/// The state that it promises is the last one's, if all of them promise one and each goes on where the one before ends.
-pub async fn merge<W: Write>(
+/// The state that it promises is the last one's, if all of them promise one and each goes on where the one before ends;
+/// of a whole database, if its pages prove it.
+pub async fn merge<W: Sink>(
     store: &dyn Store,
     segments: &[SegmentInfo],
     level: Level,
@@ -75,7 +79,7 @@ pub async fn merge<W: Write>(
     for (number, input) in inputs.iter().enumerate() {
         next.extend(input.page().map(|page| Reverse((page.pgno, Reverse(number)))));
     }
-    let mut regrown = 0u32;
+    let (mut regrown, mut sum) = (0u32, DbSum::EMPTY);
     let mut last = Pgno(0);
     while let Some(Reverse((pgno, Reverse(number)))) = next.pop() {
         let (Some(input), Some(&end_here)) = (inputs.get_mut(number), ends.get(number)) else {
@@ -89,8 +93,12 @@ pub async fn merge<W: Write>(
             let added = encoder.packed_page(pgno, page.codec, page.crc, &page.payload);
             added.map_err(Error::Output)?;
             regrown = regrown.saturating_add(u32::from(pgno.0 > end));
+            sum = sum.plus(page.crc);
         }
         last = pgno;
+        if encoder.out().is_full() {
+            encoder.out_mut().drain().await.map_err(Error::Sink)?;
+        }
         input.advance(store).await?;
         next.extend(input.page().map(|page| Reverse((page.pgno, Reverse(number)))));
     }
@@ -99,6 +107,9 @@ pub async fn merge<W: Write>(
     if regrown != grown(header.commit).saturating_sub(grown(end)) {
         let last = segments.last().map_or(id, |last| last.id);
         return Err(restore::Error::Incomplete(last).into());
+    }
+    if header.is_snapshot() {
+        prove(&header, sum, segments)?;
     }
     let (out, trailer, size) = encoder.finish().map_err(Error::Output)?;
     Ok(Merged {
@@ -122,6 +133,11 @@ fn header(inputs: &[Input]) -> Result<Header, Error> {
         is_chain &= adjacent && before.header.sums.is_some();
     }
     let sums = match (first.header.sums, last.header.sums) {
+        // Proven by its pages, wherever they come from.
+        (_, Some(last)) if first.header.is_snapshot() => Some(Sums {
+            before: DbSum::EMPTY,
+            after: last.after,
+        }),
         (Some(first), Some(last)) if is_chain => Some(Sums {
             before: first.before,
             after: last.after,
@@ -137,6 +153,22 @@ fn header(inputs: &[Input]) -> Result<Header, Error> {
         last.timestamp,
         sums,
     ))
+}
+
+/// Holds the sum of a whole database against what it promises.
+fn prove(header: &Header, computed: DbSum, segments: &[SegmentInfo]) -> Result<(), Error> {
+    match (header.sums, segments.last()) {
+        (Some(sums), Some(last)) if sums.after != computed => {
+            let (segment, promised) = (last.id, sums.after);
+            let error = ltx::Error::DbSum {
+                txid: header.max_txid,
+                promised,
+                computed,
+            };
+            Err(restore::Error::Damaged { segment, error }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn follows(before: &Input, after: &Input) -> Result<(), Error> {

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::merge::Sink;
 use crate::store::{self, Body};
 
 /// What is sent at once stays in memory up to this size.
@@ -89,6 +90,8 @@ impl Write for Stage {
         Ok(())
     }
 }
+
+impl Sink for Stage {}
 
 /// The bytes, all of them.
 #[derive(Debug)]

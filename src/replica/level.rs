@@ -29,6 +29,11 @@ impl Level {
         (level <= Self::SNAPSHOT.0).then_some(Self(level))
     }
 
+    /// The level or the shelf of a number.
+    pub fn any(number: u8) -> Option<Self> {
+        (number <= Self::OWNER.0).then_some(Self(number))
+    }
+
     /// All levels that hold segments, the lowest first: as segments move up.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..=Self::SNAPSHOT.0).map(Self)
@@ -72,6 +77,6 @@ impl TryFrom<u8> for Level {
     type Error = &'static str;
 
     fn try_from(level: u8) -> Result<Self, Self::Error> {
-        Self::new(level).ok_or("a level is a number from 0 to 9")
+        Self::any(level).ok_or("a level is a number from 0 to 9, a shelf beside them one from 10 to 12")
     }
 }

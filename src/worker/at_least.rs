@@ -16,7 +16,7 @@ const PATIENCE_MS: u64 = 10_000;
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// The head, once it is where the request wants it.
-pub(super) async fn head(request: &Request, replica: &Replica<'_>) -> Result<Head, Failure> {
+pub(super) async fn head(request: &Request, replica: &Replica) -> Result<Head, Failure> {
     let wanted = wanted(request)?;
     let start = Date::now().as_millis();
     loop {

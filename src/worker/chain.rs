@@ -39,13 +39,17 @@ pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
     let mut states = States::default();
     states.add(Txid::ZERO, Some(DbSum::EMPTY), None)?;
     let mut belongs = vec![false; steps.len()];
-    let mut mark = |at: usize| belongs.get_mut(at).map(|flag| *flag = true);
+    fn mark(belongs: &mut [bool], at: usize) {
+        if let Some(flag) = belongs.get_mut(at) {
+            *flag = true;
+        }
+    }
     let mut last_raw: Option<SegmentId> = None;
     for (at, Step { id, sums }) in in_order() {
-        if !states.has(before(id), sums.map(|sums| sums.before)) {
+        if !states.has(before(id), sums.map(|sums| sums.before)) && !states.straddles(id) {
             continue;
         }
-        mark(at);
+        mark(&mut belongs, at);
         if id.level == Level::RAW {
             if let Some(last) = last_raw.filter(|last| id.min <= last.max) {
                 return Err(forked(last, id));
@@ -55,19 +59,37 @@ pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
         states.add(id.max, sums.map(|sums| sums.after), Some(id))?;
     }
     let tip = states.newest();
-    // What is shipped next goes on from the last raw segment: a state beyond it is of another history.
-    if let (Some(raw), Some(tip)) = (last_raw, tip)
-        && raw.max < tip.max
-    {
-        return Err(forked(raw, tip));
+    // What is shipped next goes on from the last raw segment, and raw segments go only when a level holds them: a state
+    // beyond it that no level leads to is of another history.
+    if let (Some(raw), Some(tip)) = (last_raw, tip) {
+        let steps = in_order().map(|(_, step)| step.id);
+        let levels = steps.filter(|id| id.min > Txid::FIRST && id.level > Level::RAW);
+        let reach = levels.fold(raw.max, |reach, id| {
+            if before(id) <= reach {
+                reach.max(id.max)
+            } else {
+                reach
+            }
+        });
+        if reach < tip.max {
+            return Err(forked(raw, tip));
+        }
     }
     // What is left of the time before the oldest snapshot leads to states that are known.
     for (at, Step { id, sums }) in in_order().collect::<Vec<_>>().into_iter().rev() {
         if states.has(id.max, sums.map(|sums| sums.after)) {
-            mark(at);
+            mark(&mut belongs, at);
             states.add(before(id), sums.map(|sums| sums.before), None)?;
         } else if id.level == Level::RAW {
-            return Err(unlinked(id));
+            // One that is too long for a bundle stays when those beside it have gone.
+            let holds = |(at, step): (usize, Step)| {
+                let is_held = step.id.min <= id.min && id.max <= step.id.max && step.id.level > Level::RAW;
+                is_held && belongs.get(at) == Some(&true)
+            };
+            if !in_order().any(holds) {
+                return Err(unlinked(id));
+            }
+            mark(&mut belongs, at);
         }
     }
     Ok(Chain { tip, belongs })
@@ -90,6 +112,15 @@ impl States {
         self.0
             .get(&txid)
             .is_some_and(|state| state.sum.is_none() || sum.is_none() || state.sum == sum)
+    }
+
+    /// Whether a segment of a level starts before all that is known and ends beyond: what it started from has expired.
+    fn straddles(&self, id: SegmentId) -> bool {
+        let start = before(id);
+        let later = self.0.range(Txid(1)..).next().map(|(txid, _)| *txid);
+        id.level > Level::RAW
+            && later.is_some_and(|oldest| start < oldest && oldest < id.max)
+            && start > Txid::ZERO
     }
 
     fn add(&mut self, txid: Txid, sum: Option<DbSum>, by: Option<SegmentId>) -> Result<(), Failure> {

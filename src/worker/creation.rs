@@ -38,7 +38,7 @@ pub(super) fn memory(size: u64) -> u64 {
 /// A segment whose start is taken in, with the rest to come.
 #[derive(Debug)]
 pub(super) struct Creation<'a> {
-    pub(super) replica: &'a Replica<'a>,
+    pub(super) replica: &'a Replica,
     pub(super) id: SegmentId,
     pub(super) header: Header,
     pub(super) start: Vec<u8>,
@@ -70,7 +70,10 @@ impl Creation<'_> {
         let created = async {
             let entry = Entry::begin(replica, id, body.size(), &proven).await?;
             let pushed = (start.len() <= PUSHED).then(|| start.clone());
-            let created = replica.store.put(id, Data::Bytes(start), &proven.header).await;
+            let created = replica
+                .store
+                .put(id, Data::Bytes(start), Some(&proven.header))
+                .await;
             entry.end(created, pushed.as_deref()).await
         };
         (created.await, Some(proven))
@@ -89,7 +92,11 @@ impl Creation<'_> {
             Ok(pipe) => pipe,
             Err(error) => return (Err(error.into()), None),
         };
-        let put = pin!(replica.store.put(id, Data::ReadableStream(readable), &header));
+        let put = pin!(
+            replica
+                .store
+                .put(id, Data::ReadableStream(readable), Some(&header))
+        );
         let feed = pin!(feed(&pipe, start, body, intake));
         match select(put, feed).await {
             // Before it had all bytes: the object exists already, or R2 failed.

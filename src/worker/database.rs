@@ -1,31 +1,39 @@
 //! The Durable Object of a database: the one place where its segments are committed, and asked for.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use worker::{
-    DurableObject, Env, Request, Response, State, WebSocket, WebSocketIncomingMessage, durable_object,
+    DurableObject, Env, Request, Response, Socket, State, WebSocket, WebSocketIncomingMessage, durable_object,
 };
 
 use super::body::Body;
 use super::failure::Failure;
+#[cfg(feature = "fault-points")]
+use super::fault_points::Fault;
 use super::followers::Followers;
 use super::ledger::Ledger;
 use super::lock::Lock;
 use super::parts::{self, Parts};
 use super::r2::R2Store;
 use super::replica::Replica;
-use super::route::Route;
+use super::route::{Db, Route};
+use super::upkeep::Upkeep;
 use super::{EXPIRES, bucket, queries, upload};
 
+/// The ledger's note of the database's name: an alarm does not tell it.
+const NAME: &str = "name";
+
 /// The class that wrangler.toml binds as `DATABASES`. Its requests come from the Worker, which has let them in.
-#[durable_object(websocket)]
+#[durable_object]
 #[derive(Debug)]
 pub struct Database {
     env: Env,
-    ledger: Ledger,
-    lock: Lock,
-    followers: Followers,
-    parts: Parts,
+    ledger: Rc<Ledger>,
+    lock: Rc<Lock>,
+    followers: Rc<Followers>,
+    parts: Rc<Parts>,
+    upkeep: Upkeep,
     /// Whether the bucket was looked at since the object woke.
     awake: Cell<bool>,
 }
@@ -33,11 +41,12 @@ pub struct Database {
 impl DurableObject for Database {
     fn new(state: State, env: Env) -> Self {
         Self {
+            upkeep: Upkeep::new(env.clone(), state.storage()),
             env,
-            ledger: Ledger::new(state.storage()),
-            lock: Lock::default(),
-            followers: Followers::new(state),
-            parts: Parts::default(),
+            ledger: Rc::new(Ledger::new(state.storage())),
+            lock: Rc::default(),
+            followers: Rc::new(Followers::new(state)),
+            parts: Rc::default(),
             awake: Cell::new(false),
         }
     }
@@ -45,11 +54,39 @@ impl DurableObject for Database {
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         let mut body = Body::of(&request);
         body.welcome();
-        let answer = self.serve(&request, &mut body).await;
+        let mut answer = self.serve(&request, &mut body).await;
+        if self.ledger.has_changed()
+            && let Err(failure) = self.upkeep.added().await
+        {
+            // What was committed is; that nobody will keep it in order must be known.
+            answer = Err(failure);
+        }
         if answer.is_err() {
             body.drain().await;
         }
         answer.or_else(Failure::into_response)
+    }
+
+    /// It is time for upkeep.
+    async fn alarm(&self) -> worker::Result<Response> {
+        self.ledger
+            .open()
+            .map_err(|failure| failure.message().to_owned())?;
+        let name = self.ledger.note::<String>(NAME);
+        let name = name.map_err(|failure| failure.message().to_owned())?;
+        let db = name.and_then(|name| Db::parse(&name).ok());
+        if let Some(db) = db {
+            let replica = self
+                .replica(&db)
+                .map_err(|failure| failure.message().to_owned())?;
+            self.upkeep.ring(&replica).await?;
+        }
+        Response::empty()
+    }
+
+    /// Nobody connects.
+    async fn connect(&self, _: Socket) -> worker::Result<()> {
+        Err("a database takes no connections".into())
     }
 
     /// Followers have nothing to say.
@@ -69,20 +106,33 @@ impl DurableObject for Database {
 }
 
 impl Database {
+    fn replica(&self, db: &Db) -> Result<Replica, Failure> {
+        Ok(Replica {
+            store: R2Store::new(bucket(&self.env)?, db.clone()),
+            ledger: self.ledger.clone(),
+            lock: self.lock.clone(),
+            followers: self.followers.clone(),
+            parts: self.parts.clone(),
+        })
+    }
+
     async fn serve(&self, request: &Request, body: &mut Body) -> Result<Response, Failure> {
         let route = Route::of(&request.path())?;
+        #[cfg(feature = "fault-points")]
+        if let Route::Fault(Fault::Alarm(_)) = route {
+            return Ok(Response::from_json(&self.upkeep.alarm().await?)?);
+        }
         let Some(db) = route.db() else {
             return Err(Failure::new(404, "unknown_route", "No database is named."));
         };
-        let replica = Replica {
-            store: R2Store::new(bucket(&self.env)?, db.clone()),
-            ledger: &self.ledger,
-            lock: &self.lock,
-            followers: &self.followers,
-            parts: &self.parts,
-        };
+        let replica = self.replica(db)?;
         if !self.awake.get() {
+            self.ledger.open()?;
+            if self.ledger.note::<String>(NAME)?.is_none() {
+                self.ledger.set_note(NAME, &db.to_string())?;
+            }
             replica.check_tip().await?;
+            self.upkeep.woken(&replica).await?;
             self.awake.set(true);
         }
         let method = request.inner().method();

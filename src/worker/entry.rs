@@ -13,7 +13,7 @@ use crate::store;
 /// The right to create this one object now.
 #[derive(Debug)]
 pub(super) struct Entry<'a> {
-    replica: &'a Replica<'a>,
+    replica: &'a Replica,
     guard: Guard<'a>,
     head: Head,
     intent: Intent,
@@ -22,7 +22,7 @@ pub(super) struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// Waits for its turn, and makes sure that the segment goes on from where the replica then stands.
     pub(super) async fn begin(
-        replica: &'a Replica<'a>,
+        replica: &'a Replica,
         id: SegmentId,
         size: u64,
         proven: &Proven,

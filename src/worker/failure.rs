@@ -71,6 +71,11 @@ impl Failure {
         self.status == 503 || matches!(self.code, "body_cut_off" | "wrong_length")
     }
 
+    /// The sentence.
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

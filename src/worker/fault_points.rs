@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::pending;
 
-use worker::{Bucket, Request, Response};
+use worker::{Env, Request, Response};
 
 use super::body::Body;
 use super::failure::Failure;
@@ -32,6 +32,8 @@ pub(super) enum Fault {
     Arm(String, End),
     /// How often armed points were reached.
     Reached,
+    /// When the alarm of a database rings.
+    Alarm(Db),
     /// The bytes of the wasm instance's memory, which never shrinks.
     Memory,
 }
@@ -72,14 +74,17 @@ impl Fault {
             ["arm", point, "hang"] => Ok(Self::Arm((*point).to_owned(), End::Hang)),
             ["reached"] => Ok(Self::Reached),
             ["keys"] => Ok(Self::Keys),
+            ["alarm", db] => Ok(Self::Alarm(Db::parse(db)?)),
             ["memory"] => Ok(Self::Memory),
             _ => Err(Failure::new(404, "unknown_route", "There is no such fault.")),
         }
     }
 }
 
-pub(super) async fn run(fault: Fault, bucket: Bucket, request: &Request) -> Result<Response, Failure> {
+pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Response, Failure> {
+    let bucket = super::bucket(env)?;
     match fault {
+        Fault::Alarm(db) => return super::ask(env, &db, Request::from(Clone::clone(request.inner()))).await,
         Fault::Panic => panic!("a panic was asked for"),
         Fault::Conformance(db) => conformance::run(&R2Store::new(bucket, db)).await,
         Fault::Plant(key) => {

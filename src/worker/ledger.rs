@@ -1,24 +1,30 @@
-//! What a Durable Object remembers of its database, in its own SQLite: where it stands, its segments, and the one
-//! upload that is under way.
+//! What a Durable Object remembers of its database, in its own SQLite: where it stands, its objects, the one upload that is
+//! under way, and how its upkeep stands (see `upkeep`).
 //!
 //! Statements with no await between them are written together or not at all.
 
+use std::cell::Cell;
+
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use worker::{SqlStorage, SqlStorageValue, Storage};
+use worker::{Date, SqlStorage, SqlStorageValue, Storage};
 
 use super::chain::Step;
 use super::failure::Failure;
 use super::head::Head;
 use super::r2::Found;
-use crate::ltx::{DbSum, FileChecksum, Header, PageSize, Sums, Txid};
-use crate::replica::{Level, SegmentId, SegmentInfo};
+use crate::ltx::{DbSum, FileChecksum, Header, PageSize, Sums, Timestamp, Txid};
+use crate::replica::{Catalog, Level, SegmentId, SegmentInfo};
 
 const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS state (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS segments (
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS objects (
   level INTEGER NOT NULL, min_txid TEXT NOT NULL, max_txid TEXT NOT NULL, size INTEGER NOT NULL, timestamp INTEGER,
   sum_before TEXT, sum_after TEXT, page_size INTEGER, commit_pages INTEGER,
+  since INTEGER NOT NULL, bundled INTEGER, damaged INTEGER, leaving INTEGER,
   PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID";
+/// The note that says where the replica stands.
+const STATE: &str = "state";
 
 /// As JSON, which is how they come out of SQLite: one value a query.
 const INFO: &str =
@@ -33,6 +39,10 @@ const MAX_SEGMENTS: usize = 100_000;
 pub(super) struct Ledger {
     sql: SqlStorage,
     storage: Storage,
+    /// Objects were added or forgotten since somebody last asked.
+    changed: Cell<bool>,
+    /// How often everything was forgotten.
+    generation: Cell<u64>,
 }
 
 /// What is known of a database.
@@ -62,6 +72,15 @@ struct Row {
 }
 
 #[derive(Deserialize)]
+struct ObjectRow {
+    #[serde(flatten)]
+    info: SegmentInfo,
+    since: Timestamp,
+    bundled: Option<Timestamp>,
+    damaged: Option<u8>,
+}
+
+#[derive(Deserialize)]
 struct TipRow {
     #[serde(flatten)]
     info: SegmentInfo,
@@ -73,21 +92,50 @@ struct TipRow {
 impl Ledger {
     pub(super) fn new(storage: Storage) -> Self {
         let sql = storage.sql();
-        Self { sql, storage }
+        Self {
+            sql,
+            storage,
+            changed: Cell::new(false),
+            generation: Cell::new(0),
+        }
     }
 
     /// What was known when this was last written.
     pub(super) fn open(&self) -> Result<State, Failure> {
         self.sql.exec(SCHEMA, None)?;
-        let state = self.text("SELECT state FROM state", [])?;
-        Ok(state
-            .and_then(|state| serde_json::from_str(&state).ok())
-            .map_or(State::Rebuilding(None), State::with_tip))
+        Ok(self.note(STATE)?.map_or(State::Rebuilding(None), State::with_tip))
     }
 
     pub(super) fn set(&self, state: &State) -> Result<(), Failure> {
-        let text = serde_json::to_string(state).map_err(|error| fault(&error))?;
-        self.run("INSERT OR REPLACE INTO state VALUES (1, ?)", [text.into()])
+        self.set_note(STATE, state)
+    }
+
+    /// What was noted under a name, if it can be read.
+    pub(super) fn note<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let note = self.text("SELECT note FROM notes WHERE name = ?", [name.into()])?;
+        Ok(note.and_then(|note| serde_json::from_str(&note).ok()))
+    }
+
+    pub(super) fn set_note(&self, name: &str, note: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(note).map_err(|error| fault(&error))?;
+        self.run(
+            "INSERT OR REPLACE INTO notes VALUES (?, ?)",
+            [name.into(), text.into()],
+        )
+    }
+
+    pub(super) fn forget_note(&self, name: &str) -> Result<(), Failure> {
+        self.run("DELETE FROM notes WHERE name = ?", [name.into()])
+    }
+
+    /// Whether objects were added or forgotten since this was last asked.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.take()
+    }
+
+    /// Another number after everything was forgotten.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation.get()
     }
 
     /// Returns when all that was written stays.
@@ -95,17 +143,20 @@ impl Ledger {
         Ok(self.storage.sync().await?)
     }
 
-    /// Forgets all segments.
+    /// Forgets all objects.
     pub(super) fn clear(&self) -> Result<(), Failure> {
-        self.run("DELETE FROM segments", [])
+        self.changed.set(true);
+        self.generation.set(self.generation.get().wrapping_add(1));
+        self.run("DELETE FROM objects", [])
     }
 
-    /// Adds a segment; one that was added before stays as it is.
+    /// Adds an object, which is there since now; one that was added before stays as it is.
     pub(super) fn add(&self, found: &Found) -> Result<(), Failure> {
         let sums = found.header.as_ref().and_then(|header| header.sums);
         let sum = |of: fn(&Sums) -> DbSum| sums.as_ref().map(|sums| of(sums).to_string());
+        self.changed.set(true);
         self.run(
-            "INSERT OR IGNORE INTO segments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
             [
                 i64::from(u8::from(found.info.id.level)).into(),
                 found.info.id.min.to_string().into(),
@@ -124,6 +175,7 @@ impl Ledger {
                     .as_ref()
                     .map(|header| i64::from(header.commit))
                     .into(),
+                now().into(),
             ],
         )
     }
@@ -131,17 +183,18 @@ impl Ledger {
     /// Takes one out.
     pub(super) fn remove(&self, id: SegmentId) -> Result<(), Failure> {
         self.run(
-            "DELETE FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?",
+            "DELETE FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?",
             key(id),
         )
     }
 
     pub(super) fn holds(&self, id: SegmentId) -> Result<bool, Failure> {
-        let sql = "SELECT 'yes' FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        let sql =
+            "SELECT 'yes' FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ? AND leaving IS NULL";
         Ok(self.text(sql, key(id))?.is_some())
     }
 
-    /// The segments of a level or of all that reach beyond `after`, those after `cursor`, at most so many: ascending by
+    /// The objects of a level or a shelf, or the segments of all levels, that reach beyond `after`, those after `cursor`, at most so many: ascending by
     /// level, then by first transaction.
     pub(super) fn page(
         &self,
@@ -151,7 +204,8 @@ impl Ledger {
         limit: u32,
     ) -> Result<Vec<SegmentInfo>, Failure> {
         let mut found: Vec<SegmentInfo> = Vec::new();
-        for level in Level::all().filter(|&one| level.is_none_or(|level| level == one)) {
+        let levels = level.map_or_else(|| Level::all().collect(), |level| vec![level]);
+        for level in levels {
             let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(limit));
             let start = match cursor {
                 Some(cursor) if cursor.level > level => continue,
@@ -175,8 +229,7 @@ impl Ledger {
             all.append(&mut self.page(None, after, cursor, PIECE)?);
         }
         if all.len() > MAX_SEGMENTS {
-            let message = format!("The replica has more than {MAX_SEGMENTS} segments: it needs compaction.");
-            return Err(Failure::passing("replica_large", message));
+            return Err(too_many());
         }
         Ok(all)
     }
@@ -189,7 +242,7 @@ impl Ledger {
             let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
             let rows = self.text(
                 "SELECT json_group_array(json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid, 'before', \
-                 sum_before, 'after', sum_after)) FROM (SELECT * FROM segments WHERE (level, min_txid, max_txid) > (?, ?, ?) ORDER BY level, min_txid, max_txid LIMIT ?)",
+                 sum_before, 'after', sum_after)) FROM (SELECT * FROM objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND level <= 9 AND leaving IS NULL ORDER BY level, min_txid, max_txid LIMIT ?)",
                 [level, min, max, i64::from(PIECE).into()],
             )?;
             let rows: Vec<Row> = parse(rows)?;
@@ -209,7 +262,7 @@ impl Ledger {
         let row = self.text(
             &format!(
                 "SELECT json_object({INFO}, 'sum', sum_after, 'page_size', page_size, 'commit', commit_pages) \
-                 FROM segments WHERE level = ? AND min_txid = ? AND max_txid = ?"
+                 FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?"
             ),
             key(tip),
         )?;
@@ -232,7 +285,10 @@ impl Ledger {
 
     /// How many there are, and their bytes.
     pub(super) fn totals(&self) -> Result<(u64, u64), Failure> {
-        let totals = self.text("SELECT json_array(count(*), total(size)) FROM segments", [])?;
+        let totals = self.text(
+            "SELECT json_array(count(*), total(size)) FROM objects WHERE leaving IS NULL",
+            [],
+        )?;
         let (segments, bytes): (u64, f64) =
             serde_json::from_str(&totals.unwrap_or_default()).map_err(|error| fault(&error))?;
         Ok((segments, bytes as u64))
@@ -244,7 +300,7 @@ impl Ledger {
         if level != Level::RAW {
             return Ok(String::new());
         }
-        let sql = "SELECT max(min_txid) FROM segments WHERE level = 0 AND min_txid <= ?";
+        let sql = "SELECT max(min_txid) FROM objects WHERE level = 0 AND min_txid <= ? AND leaving IS NULL";
         Ok(self.text(sql, [after.to_string().into()])?.unwrap_or_default())
     }
 
@@ -257,8 +313,8 @@ impl Ledger {
     ) -> Result<Vec<SegmentInfo>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array(json_object({INFO})) FROM (SELECT * FROM segments WHERE level = ? AND \
-                 (min_txid, max_txid) > (?, ?) AND max_txid > ? ORDER BY min_txid, max_txid LIMIT ?)"
+                "SELECT json_group_array(json_object({INFO})) FROM (SELECT * FROM objects WHERE level = ? AND \
+                 (min_txid, max_txid) > (?, ?) AND max_txid > ? AND leaving IS NULL ORDER BY min_txid, max_txid LIMIT ?)"
             ),
             [
                 i64::from(u8::from(level)).into(),
@@ -269,6 +325,82 @@ impl Ledger {
             ],
         )?;
         parse(rows)
+    }
+
+    /// All that upkeep wants to know.
+    pub(super) fn catalog(&self) -> Result<Catalog, Failure> {
+        let mut catalog = Catalog::default();
+        let mut last: Option<SegmentId> = None;
+        let mut count = 0usize;
+        loop {
+            let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
+            let rows = self.text(
+                &format!(
+                    "SELECT json_group_array(json_object({INFO}, 'since', since, 'bundled', bundled, 'damaged', damaged)) FROM (SELECT * FROM \
+                     objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND leaving IS NULL ORDER BY level, min_txid, \
+                     max_txid LIMIT {PIECE})"
+                ),
+                [level, min, max],
+            )?;
+            let rows: Vec<ObjectRow> = parse(rows)?;
+            let is_last = rows.len() < PIECE as usize;
+            count = count.saturating_add(rows.len());
+            if count > MAX_SEGMENTS {
+                return Err(too_many());
+            }
+            for row in &rows {
+                last = Some(row.info.id);
+                catalog.add(row.info, row.since);
+                if let Some(entry) = catalog.get_mut(row.info.id) {
+                    entry.bundled = row.bundled;
+                    entry.damaged = row.damaged.is_some();
+                }
+            }
+            if is_last {
+                return Ok(catalog);
+            }
+        }
+    }
+
+    /// Notes that a bundle holds a raw segment.
+    pub(super) fn set_bundled(&self, id: SegmentId) -> Result<(), Failure> {
+        let sql = "UPDATE objects SET bundled = ? WHERE level = ? AND min_txid = ? AND max_txid = ? AND bundled IS NULL";
+        let [level, min, max] = key(id);
+        self.run(sql, [now().into(), level, min, max])
+    }
+
+    /// Notes that an object is of no use.
+    pub(super) fn set_damaged(&self, id: SegmentId) -> Result<(), Failure> {
+        let sql = "UPDATE objects SET damaged = 1 WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        self.run(sql, key(id))
+    }
+
+    /// Takes an object out of every answer; it is still in the bucket.
+    pub(super) fn leave(&self, id: SegmentId) -> Result<(), Failure> {
+        let sql = "UPDATE objects SET leaving = 1 WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        self.run(sql, key(id))
+    }
+
+    /// Some of the objects that are on their way out.
+    pub(super) fn leaving(&self) -> Result<Vec<SegmentId>, Failure> {
+        let rows = self.text(
+            &format!(
+                "SELECT json_group_array(json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid)) FROM (SELECT * FROM objects WHERE leaving IS NOT NULL LIMIT {PIECE})"
+            ),
+            [],
+        )?;
+        parse(rows)
+    }
+
+    /// A segment that ends there, one that tells the sum if there is one.
+    pub(super) fn end_at(&self, txid: Txid) -> Result<Option<SegmentId>, Failure> {
+        let row = self.text(
+            "SELECT json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid) FROM objects WHERE max_txid = ? \
+             AND level <= 9 AND leaving IS NULL ORDER BY sum_after IS NULL, level LIMIT 1",
+            [txid.to_string().into()],
+        )?;
+        let parse = |row: String| serde_json::from_str(&row).map_err(|error| fault(&error));
+        row.map(parse).transpose()
     }
 
     fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
@@ -345,7 +477,16 @@ fn integer(number: u64) -> SqlStorageValue {
     i64::try_from(number).unwrap_or(i64::MAX).into()
 }
 
-fn parse<T: serde::de::DeserializeOwned>(rows: Option<String>) -> Result<Vec<T>, Failure> {
+fn now() -> i64 {
+    i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)
+}
+
+fn too_many() -> Failure {
+    let message = format!("The replica has more than {MAX_SEGMENTS} segments: it needs compaction.");
+    Failure::passing("replica_large", message)
+}
+
+fn parse<T: DeserializeOwned>(rows: Option<String>) -> Result<Vec<T>, Failure> {
     serde_json::from_str(&rows.unwrap_or_else(|| "[]".to_owned())).map_err(|error| fault(&error))
 }
 

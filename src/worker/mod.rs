@@ -4,7 +4,7 @@
 //! A request goes through `route` (which thing, which method) and `auth` (may they), then to the Durable Object of its
 //! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
 //! head and the listing are remembered (`ledger`). R2 is the truth: an object that has forgotten everything reads it
-//! again (`rebuild`), and follows its segments as a chain (`chain`). Only the bytes of committed segments come straight
+//! again (`rebuild`), and follows its segments as a chain (`chain`). By alarm it keeps the replica in order (`upkeep`). Only the bytes of committed segments come straight
 //! from R2 (`download`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
 //! every request in flight: whatever is wrong is a `Failure`, which becomes a status and a sentence.
 //!
@@ -23,6 +23,7 @@
 //! | `GET /v1/{db}/follow`, a WebSocket                 | text `{"position","segment"}`, or the bytes of a segment: see `followers` |
 //! | the same `?offset=&size=`                          | a part of it: 202 `{"offset"}`, where the next one starts, at the end as above; 409 with `Walferry-Offset` if it starts elsewhere |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
+//! | `GET /v1/{db}/ltx?level=10`, `GET …/ltx/10/{min}-{max}.bundle` | raw segments of the past, bundled: see `crate::replica`      |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
 //!
 //! A WebSocket takes its token from `Sec-WebSocket-Protocol: walferry.v1, bearer.<token>`. With the header
@@ -38,7 +39,7 @@
 macro_rules! fault_point {
     ($name:literal) => {
         #[cfg(feature = "fault-points")]
-        super::fault_points::reach($name).await;
+        crate::worker::fault_points::reach($name).await;
     };
 }
 
@@ -71,6 +72,7 @@ mod range;
 mod rebuild;
 mod replica;
 mod route;
+mod upkeep;
 mod upload;
 
 pub use database::Database;
@@ -140,7 +142,7 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             ask(env, &db, question).await
         }
         #[cfg(feature = "fault-points")]
-        Route::Fault(fault) => fault_points::run(fault, bucket(env)?, request).await,
+        Route::Fault(fault) => fault_points::run(fault, env, request).await,
         Route::Head(db) | Route::List(db) | Route::Plan(db) | Route::Rebuild(db) | Route::Segment(db, _) => {
             ask(env, &db, Request::from(Clone::clone(request.inner()))).await
         }

@@ -71,7 +71,7 @@ struct Taken {
 pub(super) async fn put(
     request: &Request,
     body: &mut Body,
-    replica: &Replica<'_>,
+    replica: &Replica,
     id: SegmentId,
 ) -> Result<Response, Failure> {
     check_level(id)?;
@@ -104,7 +104,7 @@ pub(super) async fn put(
             offset,
             part_size: length,
             intake: Intake::new(id),
-            multipart: replica.store.create_multipart(id, &header).await?,
+            multipart: replica.store.create_multipart(id, Some(&header)).await?,
             etags: Vec::new(),
             permit: Rc::new(gate::enter(RESTING_MEMORY)?),
             seen: Date::now().as_millis(),
@@ -147,7 +147,7 @@ pub(super) async fn put(
 
 impl Parts {
     /// One at a time: another segment's upload makes room if it seems to be left.
-    async fn make_room(&self, replica: &Replica<'_>, id: SegmentId) -> Result<(), Failure> {
+    async fn make_room(&self, replica: &Replica, id: SegmentId) -> Result<(), Failure> {
         let Some(other) = self.0.borrow().clone() else {
             return Ok(());
         };
@@ -290,7 +290,7 @@ fn part_number(before: usize) -> u16 {
 }
 
 async fn complete(
-    replica: &Replica<'_>,
+    replica: &Replica,
     upload: &Upload,
     multipart: MultipartUpload,
     proven: &Proven,

@@ -4,10 +4,12 @@ use serde::Serialize;
 use worker::{Request, Response};
 
 use super::failure::Failure;
+use super::head::Head;
 use super::json::answer;
 use super::query::Query;
 use super::r2::parse_key;
 use super::replica::Replica;
+use super::upkeep::{self, Trouble};
 use super::{at_least, route};
 use crate::ltx::Txid;
 use crate::replica::{Layout, Position, SegmentId, SegmentInfo, Target, plan as plan_of};
@@ -16,21 +18,31 @@ use crate::replica::{Layout, Position, SegmentId, SegmentInfo, Target, plan as p
 const MAX_PAGE: u32 = 1000;
 
 /// `GET /v1/{db}`
-pub(super) async fn head(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
+pub(super) async fn head(request: &Request, replica: &Replica) -> Result<Response, Failure> {
     Query::of(request, &[])?;
     let head = at_least::head(request, replica).await?;
-    answer(&head, 200, head.position)
+    let upkeep = upkeep::trouble(&replica.ledger)?;
+    answer(&Standing { head, upkeep }, 200, head.position)
+}
+
+#[derive(Serialize)]
+struct Standing {
+    #[serde(flatten)]
+    head: Head,
+    /// What keeps upkeep from being done, if something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upkeep: Option<Trouble>,
 }
 
 /// Whether a segment is committed, as the Worker asks before it serves one.
-pub(super) async fn holds(replica: &Replica<'_>, id: SegmentId) -> Result<Response, Failure> {
+pub(super) async fn holds(replica: &Replica, id: SegmentId) -> Result<Response, Failure> {
     replica.head().await?;
     let status = if replica.ledger.holds(id)? { 200 } else { 404 };
     Ok(Response::empty()?.with_status(status))
 }
 
 /// `POST /v1/{db}/rebuild`
-pub(super) async fn rebuild(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
+pub(super) async fn rebuild(request: &Request, replica: &Replica) -> Result<Response, Failure> {
     Query::of(request, &[])?;
     let head = replica.rebuild().await?;
     answer(&head, 200, head.position)
@@ -43,7 +55,7 @@ struct Segments {
 }
 
 /// `GET /v1/{db}/ltx?level=&after=&cursor=&limit=`
-pub(super) async fn list(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
+pub(super) async fn list(request: &Request, replica: &Replica) -> Result<Response, Failure> {
     let query = Query::of(request, &["level", "after", "cursor", "limit"])?;
     let level = query.text("level").map(route::level).transpose()?;
     let after = query.txid("after")?.unwrap_or_default();
@@ -66,7 +78,7 @@ pub(super) async fn list(request: &Request, replica: &Replica<'_>) -> Result<Res
 }
 
 /// `GET /v1/{db}/plan?txid=|timestamp=&from=`
-pub(super) async fn plan(request: &Request, replica: &Replica<'_>) -> Result<Response, Failure> {
+pub(super) async fn plan(request: &Request, replica: &Replica) -> Result<Response, Failure> {
     let query = Query::of(request, &["txid", "timestamp", "from"])?;
     let target = match (query.txid("txid")?, query.time("timestamp")?) {
         (None, None) => Target::Latest,

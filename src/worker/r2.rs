@@ -1,5 +1,6 @@
 //! One database's objects in an R2 bucket.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use async_trait::async_trait;
@@ -19,7 +20,7 @@ const HEADER: &str = "ltx-header";
 const LITESTREAM_TIME: &str = "litestream-timestamp";
 
 /// The objects below `<db>/`, arranged as Litestream arranges a bucket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct R2Store {
     bucket: Bucket,
     db: Db,
@@ -27,6 +28,9 @@ pub(super) struct R2Store {
 
 /// The most that R2 lists at once.
 pub(super) const MAX_PAGE: u32 = 1000;
+
+/// The most that R2 deletes at once.
+const MAX_DELETED: usize = 1000;
 
 /// A piece of a listing, ascending by key.
 #[derive(Debug)]
@@ -44,9 +48,10 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// Whether the metadata tell: our own, or those that Litestream leaves, whose segments carry no sums.
+    /// Whether the metadata tell: our own, or those that Litestream leaves, whose segments carry no sums. Of what lies
+    /// beside the levels, there is nothing to tell.
     pub(super) fn is_told(&self) -> bool {
-        self.info.timestamp.is_some()
+        self.info.timestamp.is_some() || self.info.id.level > Level::SNAPSHOT
     }
 }
 
@@ -99,7 +104,7 @@ impl R2Store {
     }
 
     /// Creates an object; false if there is one of that name already.
-    pub(super) async fn put(&self, id: SegmentId, data: Data, header: &Header) -> Result<bool> {
+    pub(super) async fn put(&self, id: SegmentId, data: Data, header: Option<&Header>) -> Result<bool> {
         let absent = Conditional {
             etag_does_not_match: Some("*".to_owned()),
             ..Conditional::default()
@@ -109,7 +114,7 @@ impl R2Store {
             .bucket
             .put(&key, data)
             .only_if(absent)
-            .custom_metadata([(HEADER.to_owned(), hex(&header.encode()))]);
+            .custom_metadata(metadata(header));
         let created = put
             .execute()
             .await
@@ -118,12 +123,12 @@ impl R2Store {
     }
 
     /// Starts to create an object in parts; returns R2's name for that.
-    pub(super) async fn create_multipart(&self, id: SegmentId, header: &Header) -> Result<String> {
+    pub(super) async fn create_multipart(&self, id: SegmentId, header: Option<&Header>) -> Result<String> {
         let key = self.key(id);
         let upload = self
             .bucket
             .create_multipart_upload(&key)
-            .custom_metadata([(HEADER.to_owned(), hex(&header.encode()))])
+            .custom_metadata(metadata(header))
             .execute()
             .await
             .map_err(|error| unavailable("create", &key, &error))?;
@@ -199,6 +204,15 @@ impl R2Store {
         Ok(matches!(trailer, Some(Ok(trailer)) if trailer.file_checksum == checksum))
     }
 
+    /// Whether there is an object of this name and size that ends so.
+    pub(super) async fn ends_so(&self, id: SegmentId, size: u64, end: &[u8]) -> Result<bool> {
+        if self.head(id).await?.is_none_or(|object| object.size() != size) {
+            return Ok(false);
+        }
+        let start = size.saturating_sub(end.len() as u64);
+        Ok(self.read(id, start..size).await? == end)
+    }
+
     /// All there is to know of an object.
     pub(super) async fn found(&self, id: SegmentId) -> Result<Found> {
         let object = self.head(id).await?;
@@ -215,6 +229,21 @@ impl R2Store {
         })
     }
 
+    /// Everything beyond `after`, on levels and shelves.
+    async fn walk(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        let mut all = Vec::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page = self.page(start.as_deref(), MAX_PAGE).await?;
+            let found = page.segments.into_iter().map(|found| found.info);
+            all.extend(found.filter(|info| info.id.max > after));
+            start = page.next;
+            if start.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     fn key(&self, id: SegmentId) -> String {
         format!("{}/{}", self.db, id.key(Layout::Bucket))
     }
@@ -228,6 +257,11 @@ pub(super) fn timestamp_of(object: &Object) -> Option<Timestamp> {
         .or_else(litestream)
 }
 
+fn metadata(header: Option<&Header>) -> HashMap<String, String> {
+    let header = header.map(|header| (HEADER.to_owned(), hex(&header.encode())));
+    header.into_iter().collect()
+}
+
 fn header_of(object: &Object) -> Option<Header> {
     let bytes = unhex(object.custom_metadata().ok()?.get(HEADER)?)?;
     Header::parse(&bytes).ok()
@@ -235,7 +269,8 @@ fn header_of(object: &Object) -> Option<Header> {
 
 pub(super) fn parse_key(key: &str) -> Option<SegmentId> {
     let (prefix, name) = key.split_at_checked(5)?;
-    let level = Level::all().find(|&level| prefix == Layout::Bucket.prefix(level))?;
+    let mut levels = Level::all().chain(Level::shelves());
+    let level = levels.find(|&level| prefix == Layout::Bucket.prefix(level))?;
     SegmentId::from_file_name(level, name).ok()
 }
 
@@ -262,22 +297,15 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[async_trait(?Send)]
 impl Store for R2Store {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let all = self.list_all(after).await?;
-        Ok(all.into_iter().filter(|info| info.id.level == level).collect())
+        let mut all = self.walk(after).await?;
+        all.retain(|info| info.id.level == level);
+        Ok(all)
     }
 
     async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let mut all = Vec::new();
-        let mut start: Option<String> = None;
-        loop {
-            let page = self.page(start.as_deref(), MAX_PAGE).await?;
-            let found = page.segments.into_iter().map(|found| found.info);
-            all.extend(found.filter(|info| info.id.max > after));
-            start = page.next;
-            if start.is_none() {
-                return Ok(all);
-            }
-        }
+        let mut all = self.walk(after).await?;
+        all.retain(|info| info.id.level <= Level::SNAPSHOT);
+        Ok(all)
     }
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
@@ -314,7 +342,7 @@ impl Store for R2Store {
             .first_chunk()
             .ok_or_else(|| refused("it is too short".to_owned()))?;
         let header = Header::parse(first).map_err(|error| refused(error.to_string()))?;
-        if self.put(id, Data::Bytes(bytes.to_vec()), &header).await? {
+        if self.put(id, Data::Bytes(bytes.to_vec()), Some(&header)).await? {
             Ok(())
         } else {
             Err(Error::Exists(format!("segment {id}")))
@@ -322,10 +350,16 @@ impl Store for R2Store {
     }
 
     async fn delete(&self, id: SegmentId) -> Result<()> {
-        let key = self.key(id);
-        self.bucket
-            .delete(&key)
-            .await
-            .map_err(|error| unavailable("delete", &key, &error))
+        self.delete_all(&[id]).await
+    }
+
+    async fn delete_all(&self, ids: &[SegmentId]) -> Result<()> {
+        for ids in ids.chunks(MAX_DELETED) {
+            let keys: Vec<String> = ids.iter().map(|&id| self.key(id)).collect();
+            let first = keys.first().cloned().unwrap_or_default();
+            let deleted = self.bucket.delete_multiple(keys).await;
+            deleted.map_err(|error| unavailable("delete", &first, &error))?;
+        }
+        Ok(())
     }
 }

@@ -10,6 +10,7 @@ use super::head::Head;
 use super::ledger::{Ledger, State};
 use super::lock::Guard;
 use super::r2::{Found, MAX_PAGE, R2Store};
+use super::upkeep;
 
 /// Requests to R2 that one of ours may make.
 const MAX_REQUESTS: usize = 800;
@@ -56,7 +57,7 @@ pub(super) async fn run(
     }
 }
 
-/// Keeps what is one history, and finds where it ends.
+/// Keeps what is one history, and finds where it ends. Bundles prove themselves to who reads them: all stay.
 async fn finish(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<Head, Failure> {
     let steps = ledger.steps()?;
     let chain = chain::follow(&steps)?;
@@ -73,6 +74,7 @@ async fn finish(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<H
             ledger.remove(step.id)?;
         }
     }
+    upkeep::forgot(ledger)?;
     (head.segments, head.bytes) = ledger.totals()?;
     ledger.set(&State::known(head, None))?;
     Ok(head)

@@ -1,5 +1,7 @@
 //! One database as a request works with it: its objects in R2, and what is remembered of them.
 
+use std::rc::Rc;
+
 use super::failure::Failure;
 use super::followers::Followers;
 use super::head::Head;
@@ -10,16 +12,16 @@ use super::r2::{Found, R2Store};
 use super::rebuild;
 
 /// A database, within its Durable Object.
-#[derive(Debug)]
-pub(super) struct Replica<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Replica {
     pub(super) store: R2Store,
-    pub(super) ledger: &'a Ledger,
-    pub(super) lock: &'a Lock,
-    pub(super) followers: &'a Followers,
-    pub(super) parts: &'a Parts,
+    pub(super) ledger: Rc<Ledger>,
+    pub(super) lock: Rc<Lock>,
+    pub(super) followers: Rc<Followers>,
+    pub(super) parts: Rc<Parts>,
 }
 
-impl Replica<'_> {
+impl Replica {
     /// Where it stands. Whatever an earlier life of the object left open is settled first.
     pub(super) async fn head(&self) -> Result<Head, Failure> {
         match self.ledger.open()? {
@@ -34,9 +36,9 @@ impl Replica<'_> {
         match self.ledger.open()? {
             State::Known(head, _, None) if head.tip.is_some() => Ok(head),
             State::Known(head, _, Some(intent)) => self.settle(guard, head, &intent).await,
-            State::Known(_, _, None) => rebuild::run(self.ledger, &self.store, guard, None).await,
+            State::Known(_, _, None) => rebuild::run(&self.ledger, &self.store, guard, None).await,
             State::Rebuilding(start) => {
-                let head = rebuild::run(self.ledger, &self.store, guard, start).await?;
+                let head = rebuild::run(&self.ledger, &self.store, guard, start).await?;
                 self.followers.tell(head.position, None);
                 Ok(head)
             }

@@ -114,11 +114,14 @@ impl fmt::Display for Db {
 }
 
 pub(super) fn level(text: &str) -> Result<Level, Failure> {
-    let digit = match text.as_bytes() {
-        [digit @ b'0'..=b'9'] => digit.wrapping_sub(b'0'),
+    let digit = |digit: u8| digit.wrapping_sub(b'0');
+    let number = match text.as_bytes() {
+        [one @ b'0'..=b'9'] => digit(*one),
+        [b'1', one @ b'0'..=b'9'] => digit(*one).wrapping_add(10),
         _ => u8::MAX,
     };
-    Level::new(digit).ok_or_else(|| Failure::bad_request("invalid_level", "A level is a number from 0 to 9."))
+    let message = "A level is a number from 0 to 9; 10 to 12 are the shelves beside them.";
+    Level::any(number).ok_or_else(|| Failure::bad_request("invalid_level", message))
 }
 
 fn segment(level_text: &str, name: &str) -> Result<SegmentId, Failure> {

@@ -27,7 +27,7 @@ pub(super) struct Accepted {
 pub(super) async fn put(
     request: &Request,
     body: &mut Body,
-    replica: &Replica<'_>,
+    replica: &Replica,
     id: SegmentId,
 ) -> Result<Response, Failure> {
     check_level(id)?;
@@ -84,7 +84,7 @@ pub(super) async fn take_header(
 
 /// Succeeds if the segment that is there is what was sent.
 pub(super) async fn confirm(
-    replica: &Replica<'_>,
+    replica: &Replica,
     id: SegmentId,
     size: u64,
     proven: &Proven,

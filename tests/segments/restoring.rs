@@ -13,11 +13,14 @@ use super::history::{State, sum};
 
 /// A database from nothing.
 pub fn restore(store: &dyn Store, target: Target) -> Result<(State, Position), Error> {
-    now(async {
-        let restore = Restore::prepare(store, target, Position::EMPTY).await?;
-        let restore = restore.expect("from nothing there is always something to do");
-        finish(&restore, Vec::new(), DbSum::EMPTY).await
-    })
+    now(whole(store, target))
+}
+
+/// The same, over a network.
+pub async fn whole(store: &dyn Store, target: Target) -> Result<(State, Position), Error> {
+    let restore = Restore::prepare(store, target, Position::EMPTY).await?;
+    let restore = restore.expect("from nothing there is always something to do");
+    finish(&restore, Vec::new(), DbSum::EMPTY).await
 }
 
 /// From a state at hand; `None` if it is there already.

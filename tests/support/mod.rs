@@ -184,11 +184,21 @@ impl Worker {
 
     /// At a port; 0 is any that is free.
     pub fn start_at(state: &Path, port: u16) -> Self {
+        Self::launch(state, port, &[])
+    }
+
+    /// With variables as wrangler.toml would have them.
+    pub fn start_with(state: &Path, variables: &[(&str, &str)]) -> Self {
+        Self::launch(state, 0, variables)
+    }
+
+    fn launch(state: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new("node");
         command
             .arg(project().join("scripts/worker.mjs"))
             .args(["--port", &port.to_string(), "--state"])
             .arg(state)
+            .envs(variables.iter().copied())
             .env("WALFERRY_WRITE_TOKEN", Self::WRITE_TOKEN)
             .env("WALFERRY_READ_TOKEN", Self::READ_TOKEN)
             .env("WALFERRY_TOKEN_KEY", Self::TOKEN_KEY)

@@ -10,8 +10,6 @@ pub(super) enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Merge(#[from] merge::Error),
-    #[error("cannot bundle raw segments: {0}")]
-    Bundle(String),
     #[error(
         "{0} was merged only now and would be merged again: it waits. This is a fault of walferry; please report it"
     )]

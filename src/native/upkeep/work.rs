@@ -1,16 +1,14 @@
 //! The chores themselves. Each can be broken off anywhere: what is half done is done again, or is found to be done.
 
-use std::io::Write;
-
 use super::error::Error;
 use super::local::Local;
 use super::shared::Shared;
-use crate::ltx::{Decoder, Event, Header, Timestamp, Txid};
-use crate::merge::merge;
+use crate::ltx::{Header, Txid};
+use crate::merge::{Bundled, bundle, merge};
 use crate::native::staged::Stage;
-use crate::replica::{BundleWriter, Chore, Level, SegmentId, SegmentInfo};
-use crate::restore::{self, members, time_of};
-use crate::store::{self, Body, Store, create_or_confirm};
+use crate::replica::{Chore, Level, SegmentId, SegmentInfo};
+use crate::restore::{members, time_of};
+use crate::store::{self, Body, create_or_confirm};
 
 /// Outputs up to this size may be an input soon.
 const KEPT: u64 = 2 * 1024 * 1024;
@@ -131,32 +129,17 @@ impl Shared {
     }
 
     async fn bundle(&self, segments: &[SegmentInfo]) -> Result<(), Error> {
-        let mut out = self.stage();
-        out.write_all(BundleWriter::magic())?;
-        let mut writer = BundleWriter::default();
-        let mut last = Timestamp(0);
-        for segment in segments {
-            let id = segment.id;
-            let bytes = self.local().read(id, 0..segment.size).await;
-            let proven = bytes
-                .map_err(|error| restore::Error::read(id, error))
-                .and_then(|bytes| Ok((proven_time(id, &bytes)?, bytes)));
-            let (time, bytes) = match proven {
-                Err(error) if error.segment().is_some() => {
-                    self.leave_aside(id, &Error::Merge(error.into()));
-                    return Ok(());
-                }
-                result => result.map_err(crate::merge::Error::from)?,
-            };
-            // Whatever others' clocks did: the index ascends.
-            last = last.max(time);
-            let added = writer.add(segment.id.min, segment.id.max, segment.size, last);
-            added.map_err(|error| Error::Bundle(error.to_string()))?;
-            out.write_all(&bytes)?;
-        }
-        let Some(id) = writer.id() else { return Ok(()) };
-        let end = writer.finish();
-        out.write_all(&end)?;
+        let bundled = match bundle(&self.local(), segments, self.stage()).await {
+            Err(error) => {
+                let Some(damaged) = error.damaged() else {
+                    return Err(error.into());
+                };
+                self.leave_aside(damaged, &error.into());
+                return Ok(());
+            }
+            Ok(bundled) => bundled,
+        };
+        let Bundled { id, end, out, .. } = bundled;
         let body = out.finish(&[])?;
         match self.store.create(id, &body).await {
             Err(store::Error::Exists(_)) if self.ends_so(id, body.len(), &end).await? => {}
@@ -223,29 +206,6 @@ impl Shared {
             recent: &self.recent,
         }
     }
-}
-
-/// The time of a segment that has proven itself.
-fn proven_time(id: SegmentId, bytes: &[u8]) -> restore::Result<Timestamp> {
-    let damaged = |error| restore::Error::Damaged { segment: id, error };
-    let mut decoder = Decoder::new();
-    decoder.push(bytes);
-    let mut time = Timestamp(0);
-    while let Some(event) = decoder.next().map_err(damaged)? {
-        if let Event::Header(header) = event {
-            let (min, max) = (header.min_txid, header.max_txid);
-            if (min, max) != (id.min, id.max) {
-                return Err(restore::Error::WrongName {
-                    segment: id,
-                    min,
-                    max,
-                });
-            }
-            time = header.timestamp;
-        }
-    }
-    decoder.finish().map_err(damaged)?;
-    Ok(time)
 }
 
 fn info(id: SegmentId, size: u64) -> SegmentInfo {

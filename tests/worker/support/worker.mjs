@@ -9,7 +9,7 @@ import { startWorker } from '../../../scripts/worker/start.mjs';
 
 export const WRITE = 'the-write-token';
 export const READ = 'the-read-token';
-const TOKENS = { WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ };
+export const TOKENS = { WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ };
 
 /** Starts one for the tests of a file; it ends with them. Its `log` is what it wrote. */
 export async function worker({ from, variables = TOKENS, state } = {}) {
