@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { browser, tab } from './support/chromium.mjs';
-import { between } from './support/origin.mjs';
+import { between, stuck } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
 
 const to = await worker();
@@ -151,17 +151,23 @@ test('a restore can be stopped, and starts again', async () => {
   const server = await serve('stopped');
   await server.run('create table t (a)', "insert into t select randomblob(100000) from json_each('[" + Array(60).fill(1) + "]')");
   await server.ship();
-  const told = await page.evaluate(async (options) => {
+  const { url, hold, release } = await stuck(to.url);
+  hold();
+  const stopped = await page.evaluate(async (options) => {
     const stop = new AbortController();
     const stopped = await walferry.refusal(walferry.open({ ...options, signal: stop.signal, onProgress: ({ bytes }) => bytes > 0 && stop.abort() }));
     const half = await walferry.refusal(walferry.open({ ...options, offline: true }));
+    return [stopped.code, half.code];
+  }, { ...options(server), url });
+  assert.deepEqual(stopped, ['ABORTED', 'NO_COPY'], 'half a restore is no copy');
+  release();
+  const rows = await page.evaluate(async (options) => {
     const db = await walferry.open(options);
     const { rows } = await db.query('select count(*), sum(length(a)) from t');
     await db.close();
-    return { codes: [stopped.code, half.code], rows };
-  }, options(server));
-  assert.deepEqual(told.codes, ['ABORTED', 'NO_COPY'], 'half a restore is no copy');
-  assert.deepEqual(told.rows, [[60, 6_000_000]]);
+    return rows;
+  }, { ...options(server), url });
+  assert.deepEqual(rows, [[60, 6_000_000]]);
 });
 
 test('what was damaged on its way is refused, and the copy stands', async () => {
@@ -196,23 +202,27 @@ test('what was damaged on its way is refused, and the copy stands', async () => 
 
 test('closing in the middle of a restore lets go of the files', async () => {
   const server = await serve('closing');
-  // Large enough that a quiet machine has not brought it all before the wish to close arrives.
-  await server.run('create table t (a)', "insert into t select randomblob(1000000) from json_each('[" + Array(40).fill(1) + "]')");
+  await server.run('create table t (a)', "insert into t select randomblob(100000) from json_each('[" + Array(60).fill(1) + "]')");
   await server.ship();
-  const told = await page.evaluate(async (options) => {
-    const db = await walferry.open(options);
-    const closed = new Promise((resolve) => {
-      const restoring = db.restore({ onProgress: ({ bytes }) => bytes > 0 && resolve(db.close()) });
-      window.refused = walferry.refusal(restoring);
+  const { url, hold, release } = await stuck(to.url);
+  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), { ...options(server), url });
+  hold();
+  const code = await page.evaluate(async () => {
+    let refused;
+    await new Promise((resolve) => {
+      refused = walferry.refusal(db.restore({ onProgress: ({ bytes }) => bytes > 0 && resolve(db.close()) }));
     });
-    await closed;
-    const { code } = await window.refused;
+    return (await refused).code;
+  });
+  assert.equal(code, 'CLOSED');
+  release();
+  const rows = await page.evaluate(async (options) => {
     const again = await walferry.open(options);
     const { rows } = await again.query('select sum(length(a)) from t');
     await again.close();
-    return { code, rows };
-  }, options(server));
-  assert.deepEqual(told, { code: 'CLOSED', rows: [[40_000_000]] });
+    return rows;
+  }, { ...options(server), url });
+  assert.deepEqual(rows, [[6_000_000]]);
 });
 
 test('when the history there was replaced, refresh says so and restore follows', async () => {

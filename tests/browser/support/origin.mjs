@@ -5,6 +5,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { after } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { inRoot } from '../../../scripts/lib/root.mjs';
 
 const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml', '.wasm': 'application/wasm' };
@@ -25,16 +26,28 @@ export async function site(host) {
   });
 }
 
-/** Passes requests on to `target`, or what it returns, and each answer's body through `change(path, bytes)`; none is a connection cut off. */
+/** Passes requests on to `target`, or what it returns, and each answer's body through `change(path, bytes, request)`; none is a connection cut off. */
 export async function between(target, change = (_, body) => body) {
   return listen('127.0.0.1', async (request, response) => {
     const { host, connection, ...headers } = request.headers;
     const answer = await fetch((typeof target === 'function' ? target() : target) + request.url, { method: request.method, headers });
-    const body = change(request.url, Buffer.from(await answer.arrayBuffer()));
+    const body = await change(request.url, Buffer.from(await answer.arrayBuffer()), request);
     if (!body) return response.destroy();
     const passed = Object.fromEntries([...answer.headers].filter(([name]) => !['content-encoding', 'content-length', 'transfer-encoding', 'connection'].includes(name)));
     response.writeHead(answer.status, passed).end(body);
   });
+}
+
+/** Like `between`, but between `hold()` and `release()` no answer for later than two MiB of a segment arrives: half a restore stays half, however fast the machine. */
+export async function stuck(target) {
+  let holds = false;
+  const url = await between(target, async (path, body, { headers, socket }) => {
+    const from = Number(/^bytes=(\d+)-/.exec(headers.range)?.[1] ?? 0);
+    const isPages = /\.ltx$/.test(path) && from > 2 ** 21 && body.length > 2 ** 18;
+    if (holds && isPages && !socket.destroyed) await Promise.race([once(socket, 'close'), sleep(20_000, undefined, { ref: false })]);
+    return body;
+  });
+  return { url, hold: () => (holds = true), release: () => (holds = false) };
 }
 
 async function listen(host, handler) {
