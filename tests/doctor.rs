@@ -20,6 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
+use support::proxy::{Fate, Proxy};
 use support::s3::S3;
 use support::{Destination, Process, project, replicate, run_app, wait_until, walferry};
 
@@ -115,7 +116,7 @@ fn a_sound_database_has_nothing_and_stays_as_it_is() {
     );
     assert_eq!(found(&place.db), []);
     app.0.stdin.take().unwrap().write_all(b"\n").unwrap();
-    assert_eq!(app.wait_for(Duration::from_secs(10)), Some(0));
+    assert_eq!(app.wait_for(Duration::from_secs(20)), Some(0));
     let output = walferry().arg("doctor").arg(&place.db).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing is in the way"));
 }
@@ -288,7 +289,7 @@ fn litestream_is_named_while_it_runs_and_by_what_it_leaves() {
     wait_until("litestream's first copy", Duration::from_secs(20), || {
         replica.join("ltx/0").is_dir()
     });
-    wait_until("litestream's name", Duration::from_secs(5), || {
+    wait_until("litestream's name", Duration::from_secs(20), || {
         has(&found(&place.db), "litestream", "warning")
     });
     litestream.terminate();
@@ -396,7 +397,10 @@ fn a_destination_that_does_not_fit_is_named() {
     run_app(&["create", other.to_str().unwrap(), "512", "none"]);
     let mut ferry = replicate(&other, &replica, &["--once"]);
     assert_eq!(ferry.wait_for(Duration::from_secs(20)), Some(0));
-    assert_eq!(ask(&replica, S3::SECRET), (Some(3), vec!["page-size".to_owned()]));
+    assert_eq!(
+        ask(&replica, S3::SECRET),
+        (Some(6), vec!["owned".to_owned(), "page-size".to_owned()])
+    );
 
     let config = place.folder.path().join("walferry.yml");
     let text = format!(
@@ -413,5 +417,114 @@ fn a_destination_that_does_not_fit_is_named() {
         told.contains("pages of 4096 bytes") && told.contains("pages of 512"),
         "{told}"
     );
+    assert_eq!(output.status.code(), Some(6));
+}
+
+/// What was found at replicas: code, and the sentences.
+fn at_replicas(command: &mut Command) -> (Option<i32>, Vec<(String, String)>) {
+    let output = command.output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let replicas = json["replicas"].as_object().unwrap().values();
+    let findings = replicas.flat_map(|found| found.as_array().unwrap().clone());
+    let told = |finding: &Value, key: &str| finding[key].as_str().unwrap().to_owned();
+    let found = findings.map(|finding| {
+        let sentences = format!("{}. {}", told(&finding, "finding"), told(&finding, "remedy"));
+        (told(&finding, "code"), sentences)
+    });
+    (output.status.code(), found.collect())
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_named() {
+    let place = Place::new();
+    let server = S3::start(&place.folder.path().join("s3"));
+    for (minutes, severity, code) in [(0, None, 0), (5, Some("warning"), 0), (60, Some("error"), 3)] {
+        // The server's answers come from a past in which it was right.
+        let then = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(minutes);
+        let then = then.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string().leak();
+        let proxy = Proxy::start(server.port, |head| match head.line.starts_with("HEAD / ") {
+            true => Fate::Dated(then),
+            false => Fate::Pass,
+        });
+        let replica = support::s3::replica_at(proxy.port, "app");
+        let mut command = walferry();
+        replica.authorize(&mut command);
+        command
+            .args(["doctor", "--json", "-replica", &replica.url()])
+            .arg(&place.db);
+        let (exit, found) = at_replicas(&mut command);
+        assert_eq!(exit, Some(code), "{found:?}");
+        match severity {
+            None => assert!(found.is_empty(), "{found:?}"),
+            Some(_) => {
+                assert_eq!(found.len(), 1, "{found:?}");
+                assert_eq!(found[0].0, "clock");
+                let seconds: i64 = minutes * 60;
+                let told = (seconds - 1..seconds + 20).any(|seconds| {
+                    found[0]
+                        .1
+                        .contains(&format!("clock is {seconds} s off that of s3://"))
+                });
+                assert!(told && found[0].1.contains("timedatectl"), "{found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn databases_of_folders_are_examined_and_a_replica_of_another_is_named_with_its_owner() {
+    let place = Place::new();
+    let root = place.folder.path().canonicalize().unwrap();
+    let folder = root.join("dbs");
+    fs::create_dir(&folder).unwrap();
+    for name in ["mine.db", "theirs.db"] {
+        run_app(&["create", folder.join(name).to_str().unwrap(), "4096", "none"]);
+    }
+    fs::write(folder.join("notes.txt"), "no database").unwrap();
+    let replicas = root.join("replicas");
+    let url = |name: &str| Destination::Folder(replicas.join(name));
+    // Another database fills what is to be the replica of one of them.
+    for (db, replica) in [
+        (folder.join("mine.db"), "mine.db"),
+        (place.db.clone(), "theirs.db"),
+    ] {
+        let mut ferry = replicate(&db, &url(replica), &["--once"]);
+        assert_eq!(ferry.wait_for(Duration::from_secs(20)), Some(0));
+    }
+    let config = root.join("walferry.yml");
+    let dbs = |dir: &Path| {
+        format!(
+            "dbs: [{{dir: {}, pattern: '*.db', replica: {{path: {}}}}}]",
+            dir.display(),
+            replicas.display()
+        )
+    };
+    fs::write(&config, dbs(&folder)).unwrap();
+    let examine = || {
+        let mut command = walferry();
+        command.args(["doctor", "--json", "-config"]).arg(&config);
+        command
+    };
+    let (exit, found) = at_replicas(&mut examine());
+    assert_eq!(exit, Some(6), "{found:?}");
+    assert_eq!(found.len(), 1, "{found:?}");
+    let (code, told) = &found[0];
+    assert_eq!(code, "owned");
+    let owner = place.db.canonicalize().unwrap();
+    assert!(
+        told.contains("replicas/theirs.db is the replica of another database: ")
+            && told.contains(&owner.display().to_string())
+            && told.contains("--takeover"),
+        "{told}"
+    );
+    let json: Value = serde_json::from_slice(&examine().output().unwrap().stdout).unwrap();
+    let examined: Vec<&String> = json["databases"].as_object().unwrap().keys().collect();
+    assert_eq!(examined.len(), 2, "{examined:?}");
+
+    // A folder that is not there is a finding, too.
+    fs::write(&config, dbs(&root.join("nowhere"))).unwrap();
+    let output = examine().output().unwrap();
     assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nowhere"));
 }

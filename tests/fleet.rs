@@ -11,101 +11,9 @@
 mod support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Output;
-use std::time::Duration;
 
-use rusqlite::Connection;
-use support::{Destination, Process, assert_same_file, restore_ok, wait_until, walferry};
-
-const LONG: Duration = Duration::from_secs(60);
-
-/// A folder with databases, replicas, a configuration and a control socket.
-struct Scene {
-    folder: tempfile::TempDir,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        fs::create_dir(folder.path().join("dbs")).unwrap();
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().canonicalize().unwrap().join(name)
-    }
-
-    fn replica(&self, name: &str) -> Destination {
-        Destination::Folder(self.path("replicas").join(name))
-    }
-
-    /// `dbs` is what comes after that key; `ROOT` stands for the folder.
-    fn configure(&self, text: &str) -> PathBuf {
-        let file = self.path("walferry.yml");
-        let text = format!("socket: {{enabled: true, path: ROOT/socket}}\n{text}");
-        let root = self.folder.path().canonicalize().unwrap();
-        fs::write(&file, text.replace("ROOT", root.to_str().unwrap())).unwrap();
-        file
-    }
-
-    fn replicate(&self, dbs: &str, extra: &[&str]) -> Process {
-        let file = self.configure(dbs);
-        let mut command = walferry();
-        command.args(["replicate", "--log-level", "warn", "-config"]);
-        command.arg(file).args(extra);
-        Process::start(&mut command)
-    }
-
-    fn sync(&self, database: &str) -> Output {
-        let mut command = walferry();
-        command
-            .args(["sync", "-wait", "-json", "-socket"])
-            .arg(self.path("socket"));
-        command.arg(self.path(database)).output().unwrap()
-    }
-
-    /// Everything that is committed now is shipped.
-    fn synced(&self, database: &str) {
-        wait_until(&format!("{database} to be followed"), LONG, || {
-            self.sync(database).status.success()
-        });
-    }
-
-    fn proves(&self, database: &str, replica: &str) {
-        let file = self.path(database);
-        let _: i64 = Connection::open(&file)
-            .unwrap()
-            .query_row("pragma wal_checkpoint(truncate)", [], |row| row.get(0))
-            .unwrap();
-        let restored = self.path("restored.db");
-        restore_ok(&self.replica(replica), &restored);
-        assert_same_file(&file, &restored, 4096);
-        fs::remove_file(&restored).unwrap();
-    }
-}
-
-fn create(path: &Path, rows: u32) {
-    let db = Connection::open(path).unwrap();
-    db.execute_batch("pragma journal_mode = wal; pragma synchronous = off; create table t (x)")
-        .unwrap();
-    insert_into(&db, rows);
-}
-
-fn insert(path: &Path, rows: u32) {
-    let db = Connection::open(path).unwrap();
-    db.busy_timeout(Duration::from_secs(20)).unwrap();
-    insert_into(&db, rows);
-}
-
-fn insert_into(db: &Connection, rows: u32) {
-    for _ in 0..rows {
-        db.execute("insert into t values (randomblob(300))", []).unwrap();
-    }
-}
-
-const WATCHED: &str = "dbs: [{dir: ROOT/dbs, pattern: '*.db', recursive: true, watch: true, \
-    replica: {path: ROOT/replicas}}]";
+use support::fleet::{LONG, Scene, WATCHED, create, insert, rows};
+use support::{restore_ok, wait_until, walferry};
 
 #[test]
 fn a_hundred_databases_are_shipped_and_restored_identical() {
@@ -198,8 +106,14 @@ fn one_that_cannot_be_followed_does_not_hold_up_the_others_and_heals() {
     }
     fs::rename(scene.path("other.db"), scene.path("dbs/good.db")).unwrap();
     insert(&scene.path("dbs/good.db"), 1);
-    std::thread::sleep(Duration::from_millis(500));
-    scene.synced("dbs/good.db");
+    wait_until("the new good.db", LONG, || {
+        scene.synced("dbs/good.db");
+        let restored = scene.path("good.db");
+        restore_ok(&scene.replica("good"), &restored);
+        let rows = rows(&restored);
+        fs::remove_file(restored).unwrap();
+        rows == 51
+    });
     assert_eq!(fleet.terminate(), Some(0));
     for name in ["good", "missing", "broken"] {
         scene.proves(&format!("dbs/{name}.db"), name);
@@ -305,11 +219,7 @@ fn sync_waits_until_every_replica_has_it() {
         for replica in ["1", "2"] {
             let restored = scene.path(&format!("{round}-{replica}.db"));
             restore_ok(&scene.replica(replica), &restored);
-            let rows: u32 = Connection::open(restored)
-                .unwrap()
-                .query_row("select count(*) from t", [], |row| row.get(0))
-                .unwrap();
-            assert_eq!(rows, 3 + 2 * (round + 1));
+            assert_eq!(rows(&restored), 3 + 2 * (round + 1));
         }
     }
     assert_eq!(fleet.terminate(), Some(0));

@@ -51,8 +51,13 @@ fn measure(databases: usize) -> Cost {
     wait_until("the first copies", Duration::from_secs(240), || {
         (0..databases).all(|n| replicas.join(format!("{n}.db/ltx")).exists())
     });
-    std::thread::sleep(Duration::from_secs(4));
     let process = Path::new("/proc").join(fleet.0.id().to_string());
+    // What was begun with the first copies ends, and the threads that did it.
+    wait_until("quiet", Duration::from_secs(60), || {
+        let before = running(&process);
+        std::thread::sleep(Duration::from_secs(3));
+        running(&process) - before <= Duration::from_millis(20)
+    });
     let before = running(&process);
     std::thread::sleep(WATCH);
     let cost = Cost {

@@ -105,8 +105,9 @@ fn a_signal_is_for_the_application_and_what_it_does_then_is_shipped() {
 #[test]
 fn a_second_signal_does_not_wait() {
     let scene = Scene::new();
-    // It does not mind signals, and ends after some seconds, whatever becomes of us.
-    let script = "trap 'touch told' TERM\ntouch started\nfor n in $(seq 100); do sleep 0.05; done\n";
+    // It does not mind signals, and ends when the test is over, whatever becomes of us.
+    let script =
+        "trap 'touch told' TERM\ntouch started\nfor n in $(seq 600); do [ -e app.sh ] && sleep 0.05; done\n";
     let ferry = Process::start(&mut scene.exec(script, &[]));
     wait_until("the application", LONG, || scene.path("started").exists());
     let pid = rustix::process::Pid::from_child(&ferry.0);
@@ -141,7 +142,7 @@ fn a_missing_database_is_restored_before_the_application_starts() {
     }
     let app = project().join("tests/support/app.py");
     let script = format!(
-        "sleep 0.3; python3 '{}' create '{}' 4096 none; sleep 1\n",
+        "sleep 0.3; python3 '{}' create '{}' 4096 none\n",
         app.display(),
         fresh.db()
     );

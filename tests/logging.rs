@@ -73,6 +73,9 @@ fn segments_under_load_are_not_told_one_by_one() {
     command.arg(format!("file://{}", replica.display()));
     command.env_remove("LOG_LEVEL").stderr(Stdio::piped());
     let mut ferry = Process::start(&mut command);
+    wait_until("the first copy", Duration::from_secs(20), || {
+        replica.join("ltx/9").is_dir()
+    });
     let shipped = || std::fs::read_dir(replica.join("ltx/0")).map_or(0, Iterator::count);
     for round in 0..4 {
         run_app(&["commit", db.to_str().unwrap(), &format!("round {round}")]);

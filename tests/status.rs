@@ -10,57 +10,12 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use serde_json::Value;
-use support::s3::{S3, free_port};
+use support::running::{LONG, Scene};
+use support::s3::free_port;
 use support::{Destination, replicate, run_app, walferry};
-
-const LONG: Duration = Duration::from_secs(20);
-
-struct Scene {
-    s3: S3,
-    folder: tempfile::TempDir,
-    db: PathBuf,
-}
-
-impl Scene {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let s3 = S3::start(&folder.path().join("s3"));
-        let db = folder.path().join("app.db");
-        run_app(&["create", db.to_str().unwrap(), "4096", "none"]);
-        Self { s3, folder, db }
-    }
-
-    fn commit(&self, text: &str) {
-        run_app(&["commit", self.db.to_str().unwrap(), text]);
-    }
-
-    fn replica(&self) -> Destination {
-        self.s3.replica("app")
-    }
-
-    fn once(&self) {
-        let mut process = replicate(&self.db, &self.replica(), &["--once"]);
-        assert_eq!(process.wait_for(LONG), Some(0));
-    }
-
-    /// Runs `walferry status --json`; the exit code and what it printed.
-    fn status(&self, destination: &Destination, extra: &[&str]) -> (Option<i32>, Value) {
-        let mut command = walferry();
-        command
-            .args(["status", "--json"])
-            .args(extra)
-            .arg(destination.url());
-        destination.authorize(&mut command);
-        let output = command.output().unwrap();
-        let stdout = String::from_utf8(output.stdout).unwrap();
-        let json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}"));
-        (output.status.code(), json)
-    }
-}
 
 #[test]
 fn the_replica_tells_its_states_its_size_and_how_far_it_is_behind() {
@@ -108,4 +63,77 @@ fn the_replica_tells_its_states_its_size_and_how_far_it_is_behind() {
 
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).unwrap().len()
+}
+
+#[test]
+fn all_replicas_of_a_configuration_are_in_one_table() {
+    let scene = Scene::new();
+    let root = scene.folder.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("dbs")).unwrap();
+    let two = root.join("dbs/two.db");
+    run_app(&["create", two.to_str().unwrap(), "4096", "none"]);
+    let config = root.join("walferry.yml");
+    let text = format!(
+        "addr: 127.0.0.1:{}\ndbs:\n  - {{path: {db}, replicas: [{{url: '{url}'}}, {{path: {root}/empty}}]}}\n  \
+         - {{dir: {root}/dbs, pattern: '*.db', replica: {{path: {root}/replicas}}}}\n",
+        free_port(),
+        db = scene.db.display(),
+        url = scene.replica().url(),
+        root = root.display(),
+    );
+    std::fs::write(&config, text).unwrap();
+    let status = |extra: &[&str]| {
+        let mut command = walferry();
+        scene.replica().authorize(&mut command);
+        let output = command
+            .args(["status", "-config"])
+            .arg(&config)
+            .args(extra)
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    scene.once();
+    let mut ferry = replicate(
+        &two,
+        &Destination::Folder(root.join("replicas/two.db")),
+        &["--once"],
+    );
+    assert_eq!(ferry.wait_for(LONG), Some(0));
+    std::thread::sleep(Duration::from_millis(200));
+    run_app(&["commit", two.to_str().unwrap(), "not shipped"]);
+
+    let (code, table) = status(&[]);
+    assert_eq!(code, Some(7), "one is empty: {table}");
+    let line = |replica: &str| table.lines().find(|line| line.contains(replica)).unwrap();
+    assert!(table.starts_with("database "), "{table}");
+    let shipped = line("s3://backups/app");
+    assert!(
+        shipped.contains("app.db  ") && shipped.contains("  ok  "),
+        "{table}"
+    );
+    assert!(shipped.contains("0000000000000001 of 20"), "{table}");
+    assert!(line("/empty").contains("failing"), "{table}");
+    assert!(line("replicas/two.db").contains(" s behind"), "{table}");
+    assert!(
+        table.lines().last().unwrap().contains("/empty does not exist"),
+        "{table}"
+    );
+
+    let (code, json) = status(&["-json"]);
+    assert_eq!(code, Some(7));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json.as_array().unwrap().len(), 3, "{json}");
+    assert_eq!(json[0]["status"], "ok");
+    assert_eq!(json[0]["newest"]["txid"], "0000000000000001");
+    assert_eq!(json[1]["status"], "failing");
+    assert!(json[1]["replica"].as_str().unwrap().ends_with("/empty"), "{json}");
+    assert_eq!(json[2]["status"], "behind");
+    assert_eq!(json[2]["database"], two.to_str().unwrap());
+
+    let (code, one) = status(&[two.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{one}");
+    assert_eq!(one.lines().count(), 2, "{one}");
+    let (code, none) = status(&["/no/such.db"]);
+    assert_eq!((code, none.as_str()), (Some(3), ""));
 }

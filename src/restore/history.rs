@@ -39,8 +39,10 @@ pub(super) async fn toward(
         Target::Txid(txid) => Some(txid),
         Target::Time(_) => None,
     };
-    let mut history = History::default();
-    history.reach = reach(segments, target, after);
+    let mut history = History {
+        reach: reach(segments, target, after),
+        ..History::default()
+    };
     if segments.is_empty() || goal.is_some_and(|goal| history.reach >= goal) {
         return Ok(history);
     }

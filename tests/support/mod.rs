@@ -8,7 +8,9 @@
     reason = "only tests use it"
 )]
 
+pub mod fleet;
 pub mod proxy;
+pub mod running;
 pub mod s3;
 
 use std::fs;

@@ -27,6 +27,8 @@ pub enum Fate {
     Short(usize),
     /// The server never hears of the condition, as if it did not know any.
     Unconditional,
+    /// The server's answer, dated otherwise.
+    Dated(&'static str),
     /// A status in the server's place, with a code.
     Answer(u16, &'static str),
 }
@@ -147,7 +149,7 @@ fn serve(
                     .collect();
                 head = kept.join("\r\n").into_bytes();
             }
-            Fate::Pass | Fate::Unheard | Fate::Short(_) => {}
+            Fate::Pass | Fate::Unheard | Fate::Short(_) | Fate::Dated(_) => {}
         }
         let (mut answer, body) = {
             let _turn = turn.lock().unwrap();
@@ -159,6 +161,16 @@ fn serve(
         };
         if fate == Fate::Unheard {
             return client.shutdown(Shutdown::Both);
+        }
+        if let Fate::Dated(date) = fate {
+            let text = String::from_utf8_lossy(&answer);
+            let lines = text.split_inclusive("\r\n").map(|line| {
+                match line.to_ascii_lowercase().starts_with("date:") {
+                    true => format!("date: {date}\r\n"),
+                    false => line.to_owned(),
+                }
+            });
+            answer = lines.collect::<String>().into_bytes();
         }
         let sent = match fate {
             Fate::Short(len) => body.len().min(len),

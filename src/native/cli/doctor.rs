@@ -11,6 +11,7 @@ use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
 use crate::native::doctor::{self, Finding, Severity};
+use crate::native::fleet;
 use crate::native::store::{Access, Destination};
 
 /// Find out what cannot work, and what to do about it
@@ -53,6 +54,8 @@ struct Diagnosis {
 /// A database, and where it goes.
 struct Patient {
     database: PathBuf,
+    /// Its local state, if not beside it.
+    state: Option<PathBuf>,
     replicas: Vec<(Destination, Access)>,
 }
 
@@ -78,7 +81,25 @@ pub(super) async fn run(arguments: Doctor, signals: Signals) -> Result<(), Failu
 fn patients(arguments: &Doctor) -> Result<Vec<Patient>, Failure> {
     if arguments.databases.is_empty() {
         let config = arguments.config.load()?;
-        let databases = config.databases.into_iter().map(|database| Patient {
+        let mut databases = config.databases;
+        for (path, found) in fleet::look(&config.folders) {
+            let refused = |why| {
+                Failure::new(
+                    Class::Input,
+                    format!("{} cannot be replicated: {why}", path.display()),
+                )
+            };
+            databases.push(found.map_err(refused)?);
+        }
+        // What has no databases yet can be looked at itself.
+        let folders = config.folders.into_iter().filter(|folder| !folder.path.is_dir());
+        let folders = folders.map(|folder| Patient {
+            database: folder.path,
+            state: None,
+            replicas: Vec::new(),
+        });
+        let databases = databases.into_iter().map(|database| Patient {
+            state: database.treatment.state_of(&database.path),
             database: database.path,
             replicas: database
                 .replicas
@@ -86,7 +107,7 @@ fn patients(arguments: &Doctor) -> Result<Vec<Patient>, Failure> {
                 .map(|replica| (replica.destination, replica.access))
                 .collect(),
         });
-        return Ok(databases.collect());
+        return Ok(databases.chain(folders).collect());
     }
     let mut replicas = Vec::new();
     for url in &arguments.replica {
@@ -94,6 +115,7 @@ fn patients(arguments: &Doctor) -> Result<Vec<Patient>, Failure> {
     }
     let one = |database: &PathBuf| Patient {
         database: database.clone(),
+        state: None,
         replicas: replicas.clone(),
     };
     Ok(arguments.databases.iter().map(one).collect())
@@ -104,11 +126,16 @@ async fn examine(patients: &[Patient]) -> Diagnosis {
         machine: doctor::machine(patients.len()),
         ..Diagnosis::default()
     };
-    for Patient { database, replicas } in patients {
+    for Patient {
+        database,
+        state,
+        replicas,
+    } in patients
+    {
         let found = doctor::database(database);
         diagnosis.databases.insert(database.display().to_string(), found);
         for (destination, access) in replicas {
-            let found = doctor::replica(destination, access, Some(database)).await;
+            let found = doctor::replica(destination, access, database, state.clone()).await;
             diagnosis.replicas.insert(destination.to_string(), found);
         }
     }
@@ -120,6 +147,7 @@ fn class(finding: &Finding) -> Class {
         "descriptors" => Class::Unexpected,
         "unreachable" => Class::Unreachable,
         "denied" => Class::Denied,
+        "owned" => Class::Conflict,
         _ => Class::Input,
     }
 }

@@ -129,13 +129,18 @@ impl Task {
         let mut replicas: Vec<Replica> = Vec::new();
         for url in &arguments.replicas {
             let destination = Destination::parse(url, arguments.insecure)?;
-            if replicas
-                .iter()
-                .any(|replica| replica.destination.same_place(&destination))
-            {
-                return usage(&format!(
-                    "{destination} is there twice: give every replica a place of its own"
-                ));
+            for replica in &replicas {
+                let other = &replica.destination;
+                if other.same_place(&destination) {
+                    return usage(&format!(
+                        "{destination} is there twice: give every replica a place of its own"
+                    ));
+                }
+                if other.contains(&destination) || destination.contains(other) {
+                    return usage(&format!(
+                        "of {other} and {destination} one lies within the other: give each a place of its own"
+                    ));
+                }
             }
             let mut replica = Replica::new(destination);
             replica.codec = arguments.codec.unwrap_or(replica.codec);

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::{Finding, header};
 use crate::ltx::{Header, PageSize, Txid};
 use crate::native::clock::Clock;
+use crate::native::replicate;
 use crate::native::store::{Access, Destination};
 use crate::replica::Level;
 use crate::store::{Error, Store};
@@ -18,10 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SKEW: u64 = 60;
 const LARGE_SKEW: u64 = 10 * 60;
 
-/// Looks at a replica, and at what it holds of the database if one is given.
-pub async fn replica(destination: &Destination, access: &Access, database: Option<&Path>) -> Vec<Finding> {
+/// Looks at a replica, and at what it holds of the database, whose local state is in `state` or beside it.
+pub async fn replica(
+    destination: &Destination,
+    access: &Access,
+    database: &Path,
+    state: Option<PathBuf>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let asked = tokio::time::timeout(PATIENCE, ask(destination, access)).await;
+    let path = database.canonicalize().unwrap_or_else(|_| database.to_owned());
+    let asked = tokio::time::timeout(PATIENCE, ask(destination, access, &path, state)).await;
     match asked {
         Err(_) => findings.push(away(
             destination,
@@ -29,8 +36,15 @@ pub async fn replica(destination: &Destination, access: &Access, database: Optio
         )),
         Ok(Err(error)) => findings.push(refused(destination, &error)),
         Ok(Ok(held)) => {
-            let here = database.and_then(page_size);
-            if let (Some(here), Some(there)) = (here, held)
+            if let Some(owner) = held.other_owner {
+                findings.push(Finding::error(
+                    "owned",
+                    format!("{destination} is the replica of another database: {owner}"),
+                    "Give each database a replica of its own. If this one goes on in the place of that one, on a new \
+                     machine for instance, stop that one and start here with replicate --takeover.",
+                ));
+            }
+            if let (Some(here), Some(there)) = (page_size(database), held.page_size)
                 && here != there
             {
                 findings.push(Finding::error(
@@ -49,9 +63,27 @@ pub async fn replica(destination: &Destination, access: &Access, database: Optio
     findings
 }
 
-/// The page size of the newest snapshot or raw segment, if there is any.
-async fn ask(destination: &Destination, access: &Access) -> Result<Option<PageSize>, Error> {
+/// What a replica holds.
+struct Held {
+    /// Of the newest snapshot or raw segment, if there is any.
+    page_size: Option<PageSize>,
+    other_owner: Option<String>,
+}
+
+async fn ask(
+    destination: &Destination,
+    access: &Access,
+    database: &Path,
+    state: Option<PathBuf>,
+) -> Result<Held, replicate::Error> {
     let store = destination.open(access)?;
+    Ok(Held {
+        page_size: newest_page_size(&*store).await?,
+        other_owner: replicate::other_owner(&*store, database, state).await?,
+    })
+}
+
+async fn newest_page_size(store: &dyn Store) -> Result<Option<PageSize>, Error> {
     for level in [Level::RAW, Level::SNAPSHOT] {
         let Some(newest) = store.list(level, Txid::ZERO).await?.pop() else {
             continue;
@@ -77,9 +109,9 @@ fn away(destination: &Destination, why: &str) -> Finding {
     )
 }
 
-fn refused(destination: &Destination, error: &Error) -> Finding {
+fn refused(destination: &Destination, error: &replicate::Error) -> Finding {
     match error {
-        Error::Denied(why) => Finding::error(
+        replicate::Error::Store(Error::Denied(why)) => Finding::error(
             "denied",
             format!("{destination} does not let us in: {why}"),
             "Check the keys, and that they may list, read, create and delete below the path.",

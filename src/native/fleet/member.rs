@@ -33,7 +33,8 @@ pub(super) struct Member {
     /// Its destinations, once they are open: what was asked of them is counted over all restarts.
     stores: OnceCell<Vec<Rc<dyn Store>>>,
     requests: RefCell<Option<mpsc::Sender<SyncRequest>>>,
-    stop: watch::Sender<bool>,
+    /// Since when it is to end.
+    stop: watch::Sender<Option<Instant>>,
 }
 
 impl Member {
@@ -48,7 +49,7 @@ impl Member {
             is_scanned,
             stores: OnceCell::new(),
             requests: RefCell::default(),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(None),
         }
     }
 
@@ -71,12 +72,13 @@ impl Member {
 
     /// Ships what is committed, and ends.
     pub(super) fn stop(&self) {
-        self.stop.send_replace(true);
+        self.stop
+            .send_if_modified(|stop| stop.is_none() && stop.replace(Instant::now()).is_none());
     }
 
     async fn stopped(&self) {
         // The sender lives as long as this does.
-        let _ = self.stop.subscribe().wait_for(|stopped| *stopped).await;
+        let _ = self.stop.subscribe().wait_for(Option::is_some).await;
     }
 
     /// Follows until it is stopped, or has failed where that is the end of it.
@@ -98,7 +100,7 @@ impl Member {
             };
             // What was lost of a WAL is found by comparing pages, which is how it starts.
             let moved = matches!(&error, Error::Database(error) if error.class() == sqlite::Class::Moved);
-            if (wishes.strict || wishes.once) && !moved || *self.stop.borrow() {
+            if (wishes.strict || wishes.once) && !moved || self.stop.borrow().is_some() {
                 // What was deleted on purpose is not a failure of ours.
                 let gone = self.is_scanned && !self.path().exists();
                 return if gone { Ok(()) } else { Err(error) };
@@ -132,10 +134,15 @@ impl Member {
         wishes: &Wishes,
         starts: &Semaphore,
     ) -> Result<(), Error> {
+        let too_late = async {
+            self.stopped().await;
+            sleep(wishes.shutdown_timeout).await;
+        };
         let turn = tokio::select! {
             turn = starts.acquire() => turn,
-            () = self.stopped() => return Ok(()),
+            () = too_late => return Err(Error::Unshipped("its turn to start did not come in time".to_owned())),
         };
+        let stopping = self.stop.borrow().map_or(Duration::ZERO, |since| since.elapsed());
         let stores = self.stores()?;
         let mut replicas = Vec::new();
         let described = self.database.replicas.iter().zip(&self.status.replicas);
@@ -167,7 +174,7 @@ impl Member {
             wal_limit: treatment.wal_limit.unwrap_or(usual.wal_limit),
             once: wishes.once,
             takeover: wishes.takeover,
-            shutdown_timeout: wishes.shutdown_timeout,
+            shutdown_timeout: wishes.shutdown_timeout.saturating_sub(stopping),
             requests: Some(receiver),
             ..usual
         };
@@ -217,7 +224,8 @@ impl Member {
         }
     }
 
-    /// Waits until there is something to follow; false if it was stopped before.
+    /// Waits until there is something to follow; false if it was stopped before. What an application has made in its
+    /// last moment is something.
     async fn there(&self, environment: &Environment) -> bool {
         let mut told = false;
         loop {
@@ -238,7 +246,7 @@ impl Member {
             }
             tokio::select! {
                 () = self.until(Remedy::Write, Duration::ZERO, environment) => {}
-                () = self.stopped() => return false,
+                () = self.stopped() => return self.path().metadata().is_ok_and(|metadata| metadata.len() > 0),
             }
         }
     }

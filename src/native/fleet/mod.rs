@@ -15,6 +15,7 @@ mod restore;
 mod scan;
 
 pub use restore::restore_missing;
+pub use scan::{Found, look};
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -122,6 +123,10 @@ impl Fleet {
                     }
                 }
             }
+        }
+        if scanner.watches() {
+            // What an application has made in its last moment.
+            self.rescan(&mut scanner, &mut tasks);
         }
         for member in self.0.members.borrow().values() {
             member.stop();

@@ -28,7 +28,7 @@ pub(super) struct Scanner {
 }
 
 /// Databases by path; an error is one that has no place to go.
-pub(super) type Found = BTreeMap<PathBuf, Result<Database, String>>;
+pub type Found = BTreeMap<PathBuf, Result<Database, String>>;
 
 impl Scanner {
     pub(super) fn new(hub: &Hub, folders: Vec<Folder>) -> Self {
@@ -58,25 +58,38 @@ impl Scanner {
     /// SQLite holds on it for this process.
     pub(super) fn scan(&mut self, known: impl Fn(&Path) -> bool) -> Found {
         let Self { folders, watched, .. } = self;
-        let mut found = Found::new();
         let mut seen = BTreeSet::new();
-        for folder in folders.iter() {
-            let mut inside = vec![folder.path.clone()];
-            while let Some(path) = inside.pop() {
-                if folder.watch {
-                    // Before it is read, so that nothing is missed.
-                    watched.add(&path);
-                }
-                match std::fs::read_dir(&path) {
-                    Ok(entries) => look_at(entries, folder, &known, &mut found, &mut inside),
-                    Err(error) => tracing::warn!("cannot look into the folder {}: {error}", path.display()),
-                }
-                seen.insert(path);
+        let found = walk(folders, known, |path, is_watched| {
+            if is_watched {
+                // Before it is read, so that nothing is missed.
+                watched.add(path);
             }
-        }
+            seen.insert(path.to_owned());
+        });
         watched.retain(|path| seen.contains(path));
         found
     }
+}
+
+/// The databases that are in folders now. Not for a process that has some of them open: see [`Scanner::scan`].
+pub fn look(folders: &[Folder]) -> Found {
+    walk(folders, |_| false, |_, _| {})
+}
+
+/// `enter` is told of every folder before it is read, and whether it is to be watched.
+fn walk(folders: &[Folder], known: impl Fn(&Path) -> bool, mut enter: impl FnMut(&Path, bool)) -> Found {
+    let mut found = Found::new();
+    for folder in folders {
+        let mut inside = vec![folder.path.clone()];
+        while let Some(path) = inside.pop() {
+            enter(&path, folder.watch);
+            match std::fs::read_dir(&path) {
+                Ok(entries) => look_at(entries, folder, &known, &mut found, &mut inside),
+                Err(error) => tracing::warn!("cannot look into the folder {}: {error}", path.display()),
+            }
+        }
+    }
+    found
 }
 
 fn look_at(

@@ -32,6 +32,7 @@ mod upload;
 mod wishes;
 
 pub use error::Error;
+pub use owner::other_owner;
 pub use reset::{local_state, reset};
 
 use std::future::Future;

@@ -5,7 +5,7 @@
 //! does not write; who takes a replica over adds one.
 
 use std::cell::RefCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -55,7 +55,7 @@ impl Identity {
         Rc::new(Self {
             state,
             database,
-            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            host: this_host(),
             id,
         })
     }
@@ -144,6 +144,26 @@ pub(super) async fn claim(
 pub(super) async fn newcomer(store: &dyn Store, identity: &Identity) -> Option<Record> {
     let (_, record) = newest(store).await.ok()??;
     (identity.id().as_ref() != Some(&record.id)).then_some(record)
+}
+
+/// Names the database that owns a replica, if it is another one than `database`, whose local state is in `state` or
+/// beside it. Nothing is changed; while `database` is followed, too.
+pub async fn other_owner(
+    store: &dyn Store,
+    database: &Path,
+    state: Option<PathBuf>,
+) -> Result<Option<String>, Error> {
+    let Some((_, record)) = newest(store).await? else {
+        return Ok(None);
+    };
+    let state = state.unwrap_or_else(|| StateFolder::beside(database));
+    let is_ours = StateFolder::identity_in(&state).as_ref() == Some(&record.id);
+    let is_of_this_place = record.database == database && record.host == this_host();
+    Ok((!is_ours && !is_of_this_place).then(|| record.to_string()))
+}
+
+fn this_host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 async fn newest(store: &dyn Store) -> Result<Option<(Txid, Record)>, Error> {

@@ -142,7 +142,12 @@ impl StateFolder {
 
     /// The identity of the database, if one was kept, whole.
     pub(super) fn identity(&self) -> Option<String> {
-        let text = fs::read_to_string(self.path.join(IDENTITY)).ok()?;
+        Self::identity_in(&self.path)
+    }
+
+    /// The same, whoever owns the folder now.
+    pub(super) fn identity_in(path: &Path) -> Option<String> {
+        let text = fs::read_to_string(path.join(IDENTITY)).ok()?;
         let id = text.trim();
         let is_whole = id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_whole.then(|| id.to_owned())

@@ -1,18 +1,15 @@
-//! `walferry status`
+//! What `walferry status` says of one replica.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use bytesize::ByteSize;
-use clap::Args;
 use serde::Serialize;
 
-use super::failure::{Class, Failure};
-use super::output;
-use super::signals::Signals;
+use super::super::failure::{Class, Failure};
 use crate::ltx::Timestamp;
-use crate::native::metrics::{Address, scrape};
+use crate::native::metrics::Page;
 use crate::native::prices::{self, Prices};
 use crate::native::store::{Access, Destination, Kind, Patient};
 use crate::native::survey::{Moment, Survey, survey};
@@ -21,61 +18,36 @@ use crate::native::survey::{Moment, Survey, survey};
 /// of the look at the WAL, which comes after the write.
 const SAME_TIME: Duration = Duration::from_millis(50);
 
-/// Ask a replica how it is
-///
-/// Its newest and its oldest state, its size by level, and what it costs a month. With the database, how far the
-/// replica is behind it. With the address of the running walferry's metrics, the requests that it has counted, and
-/// what they come to in a month.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  walferry status s3://my-app-backups/app.db
-  walferry status --json -db /srv/app.db s3://my-app-backups/app.db
-  walferry status -addr :9090 -db /srv/app.db s3://my-app-backups/app.db")]
-pub(super) struct Status {
-    #[command(flatten)]
-    replica: super::args::Replica,
-
-    /// The database that is replicated there
-    #[arg(long, value_name = "DB")]
-    db: Option<PathBuf>,
-
-    /// Where the walferry that runs tells its metrics
-    #[arg(long, value_name = "ADDRESS")]
-    addr: Option<Address>,
-
-    /// Print it, or the error, as JSON
-    #[arg(long)]
-    json: bool,
-}
-
+/// A replica, as it was found.
 #[derive(Debug, Serialize)]
-struct Report {
-    replica: String,
+pub(super) struct Report {
+    pub(super) replica: String,
     kind: &'static str,
     #[serde(flatten)]
-    survey: Survey,
+    pub(super) survey: Survey,
     #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<Local>,
+    pub(super) local: Option<Local>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    counted: Option<Counted>,
+    pub(super) counted: Option<Counted>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cost: Option<Cost>,
+    pub(super) drill: Option<Drill>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cost: Option<Cost>,
 }
 
 /// The database against its replica.
 #[derive(Debug, Serialize)]
-struct Local {
+pub(super) struct Local {
     database: PathBuf,
     /// When it was written last.
     written: Timestamp,
     /// How much later that is than the newest state of the replica; 0 where it is not.
-    behind_seconds: f64,
+    pub(super) behind_seconds: f64,
 }
 
 /// What the running walferry has counted.
 #[derive(Debug, Serialize)]
-struct Counted {
+pub(super) struct Counted {
     seconds: f64,
     put: f64,
     get: f64,
@@ -84,58 +56,56 @@ struct Counted {
     delete: f64,
 }
 
+/// What restore drills found (`verify-interval`).
+#[derive(Debug, Serialize)]
+pub(super) struct Drill {
+    /// Whether the last one proved the replica.
+    pub(super) ok: bool,
+    /// When one last did.
+    proven: Option<Timestamp>,
+}
+
 /// In US dollars a month.
 #[derive(Debug, Serialize)]
-struct Cost {
+pub(super) struct Cost {
     provider: &'static str,
     source: &'static str,
-    storage: f64,
+    pub(super) storage: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    requests: Option<f64>,
+    pub(super) requests: Option<f64>,
 }
 
-pub(super) async fn run(arguments: Status, signals: Signals) -> Result<(), Failure> {
-    let report = tokio::select! {
-        report = report(&arguments) => report?,
-        signal = signals.first() => return Err(Failure::new(Class::Interrupted(signal), "broken off")),
-    };
-    if arguments.json {
-        output::json(&report)
-    } else {
-        output::text(&report.text())
+impl Report {
+    /// Asks the replica, and reads what the walferry that runs has told, if that is known.
+    pub(super) async fn ask(
+        destination: &Destination,
+        access: &Access,
+        database: Option<&Path>,
+        running: Option<&Page>,
+    ) -> Result<Self, Failure> {
+        destination.require()?;
+        let store = Patient::new(destination.open(access)?);
+        let survey = survey(&store).await.map_err(|error| {
+            Failure::from(error).while_doing(format!("{destination} cannot be looked at"))
+        })?;
+        let counted = running.and_then(|page| Counted::read(page, destination));
+        let local = database.map(|db| local(db, survey.newest)).transpose()?;
+        let cost = prices::at(destination).map(|prices| Cost {
+            provider: prices.provider,
+            source: prices.source,
+            storage: prices.storage(survey.bytes),
+            requests: counted.as_ref().map(|counted| counted.a_month(&prices)),
+        });
+        Ok(Self {
+            replica: destination.to_string(),
+            kind: destination.kind(),
+            survey,
+            local,
+            counted,
+            drill: running.and_then(|page| Drill::read(page, destination)),
+            cost,
+        })
     }
-}
-
-async fn report(arguments: &Status) -> Result<Report, Failure> {
-    let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    destination.require()?;
-    let store = Patient::new(destination.open(&Access::from_environment())?);
-    let survey = survey(&store)
-        .await
-        .map_err(|error| Failure::from(error).while_doing(format!("{destination} cannot be looked at")))?;
-    let counted = match &arguments.addr {
-        Some(address) => Some(counted(address, &destination).await?),
-        None => None,
-    };
-    let local = arguments
-        .db
-        .as_deref()
-        .map(|db| local(db, survey.newest))
-        .transpose()?;
-    let cost = prices::at(&destination).map(|prices| Cost {
-        provider: prices.provider,
-        source: prices.source,
-        storage: prices.storage(survey.bytes),
-        requests: counted.as_ref().map(|counted| counted.a_month(&prices)),
-    });
-    Ok(Report {
-        replica: destination.to_string(),
-        kind: destination.kind(),
-        survey,
-        local,
-        counted,
-        cost,
-    })
 }
 
 /// When the database was written last: its WAL where there is one, for a checkpoint writes the file, too.
@@ -166,37 +136,26 @@ fn local(database: &Path, newest: Moment) -> Result<Local, Failure> {
     })
 }
 
-async fn counted(address: &Address, destination: &Destination) -> Result<Counted, Failure> {
-    let page = scrape(address).await.map_err(|error| {
-        Failure::new(
-            Class::Unreachable,
-            format!("no metrics at {address}: {error}; is walferry running there, with this addr?"),
-        )
-    })?;
-    let name = destination.to_string();
-    let of = |kind: Kind| {
-        page.sum(
-            "walferry_requests_total",
-            &[("replica", &name), ("kind", kind.name())],
-        )
-    };
-    let unknown = || {
-        Failure::new(
-            Class::Input,
-            format!("the walferry at {address} has no replica {name}"),
-        )
-    };
-    Ok(Counted {
-        seconds: page.sum("walferry_uptime_seconds", &[]).unwrap_or_default(),
-        put: of(Kind::Put).ok_or_else(unknown)?,
-        get: of(Kind::Get).unwrap_or_default(),
-        list: of(Kind::List).unwrap_or_default(),
-        head: of(Kind::Head).unwrap_or_default(),
-        delete: of(Kind::Delete).unwrap_or_default(),
-    })
-}
-
 impl Counted {
+    /// `None` where that walferry does not know the replica.
+    fn read(page: &Page, destination: &Destination) -> Option<Self> {
+        let name = destination.to_string();
+        let of = |kind: Kind| {
+            page.sum(
+                "walferry_requests_total",
+                &[("replica", &name), ("kind", kind.name())],
+            )
+        };
+        Some(Self {
+            seconds: page.sum("walferry_uptime_seconds", &[]).unwrap_or_default(),
+            put: of(Kind::Put)?,
+            get: of(Kind::Get).unwrap_or_default(),
+            list: of(Kind::List).unwrap_or_default(),
+            head: of(Kind::Head).unwrap_or_default(),
+            delete: of(Kind::Delete).unwrap_or_default(),
+        })
+    }
+
     fn of(&self, kind: Kind) -> f64 {
         match kind {
             Kind::Put => self.put,
@@ -214,8 +173,21 @@ impl Counted {
     }
 }
 
+impl Drill {
+    /// `None` where there has been none.
+    fn read(page: &Page, destination: &Destination) -> Option<Self> {
+        let name = destination.to_string();
+        let of = |metric: &str| page.sum(metric, &[("replica", &name)]);
+        Some(Self {
+            ok: of("walferry_verify_ok")? > 0.0,
+            proven: of("walferry_verify_success_timestamp_seconds")
+                .map(|seconds| Timestamp((seconds * 1000.0) as i64)),
+        })
+    }
+}
+
 impl Report {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         let survey = &self.survey;
         let mut text = format!("{}\n", self.replica);
         // Writing to a string does not fail.
@@ -275,6 +247,16 @@ impl Report {
                 ),
             );
         }
+        if let Some(drill) = &self.drill {
+            let proven = drill.proven.map_or("never".to_owned(), time);
+            line(
+                "verified",
+                match drill.ok {
+                    true => format!("the last drill proved it: {proven}"),
+                    false => format!("the last drill failed, the log says why; proven last: {proven}"),
+                },
+            );
+        }
         if let Some(cost) = &self.cost {
             let requests = cost.requests.map_or_else(String::new, |requests| {
                 format!(" + ${requests:.2} for requests if they go on like this")
@@ -288,8 +270,11 @@ impl Report {
     }
 }
 
-fn moment(moment: Moment) -> String {
-    let time = jiff::Timestamp::from_millisecond(moment.time.0);
-    let time = time.map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.3}"));
-    format!("{} of {time}", moment.txid)
+pub(super) fn moment(moment: Moment) -> String {
+    format!("{} of {}", moment.txid, time(moment.time))
+}
+
+fn time(time: Timestamp) -> String {
+    let time = jiff::Timestamp::from_millisecond(time.0);
+    time.map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time:.3}"))
 }
