@@ -277,7 +277,7 @@ fn raw_segments_stand_in_for_a_bundle() {
     let whole = fs::read(past.path()).unwrap();
     fs::write(past.path(), &whole[..whole.len() / 2]).unwrap();
     past.restores(past.wanted);
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     let middle = past
         .members
         .iter()
