@@ -372,3 +372,40 @@ fn a_lost_local_state_comes_back_from_the_table_beside_the_snapshot() {
         place.proves("replica");
     });
 }
+
+/// Nobody writes any more when it is due: it is taken all the same, from the database and not from the replica, with the
+/// table beside it; and only one, since nothing changes after it.
+#[test]
+fn a_snapshot_that_is_due_is_taken_of_a_database_that_is_idle() {
+    run(async {
+        let place = Place::new();
+        let gate = Gate::new(&place.path("replica"));
+        let running = start(&place.path("app.db"), &[&gate], |_, replica| {
+            replica.upkeep = Some(Policy {
+                snapshot_interval: Duration::from_secs(2),
+                ..Policy::default()
+            });
+        });
+        running.sync().await;
+        app(&["commit", &place.db(), "the last row"]).await;
+        running.sync().await;
+        gate.read.set(0);
+        let snapshots = async || gate.list(Level::SNAPSHOT, Txid::ZERO).await.unwrap();
+        let since = Instant::now();
+        while snapshots().await.len() < 2 {
+            assert!(since.elapsed() < LONG, "no snapshot of an idle database");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        assert_eq!(snapshots().await.len(), 2, "nothing has changed since");
+        assert_eq!(gate.list(Level::SUMS, Txid::ZERO).await.unwrap().len(), 2);
+        let (first, newest) = (snapshots().await[0], snapshots().await[1]);
+        assert!(
+            gate.read.get() < first.size + newest.size,
+            "it was read from the replica"
+        );
+        assert!(newest.id.max > first.id.max);
+        running.stop().await.unwrap();
+        place.proves("replica");
+    });
+}

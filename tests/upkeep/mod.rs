@@ -102,6 +102,7 @@ impl Kept {
             self.clock.clone(),
             listing,
             self.status.clone(),
+            Rc::default(),
         ));
     }
 

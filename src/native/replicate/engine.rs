@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::owner::{Claim, Identity};
@@ -44,6 +44,8 @@ pub(super) struct Engine {
     source: Source,
     shippers: Vec<Shipper>,
     tasks: FuturesUnordered<LocalBoxFuture<'static, (usize, News)>>,
+    /// Told when a snapshot of any replica is due.
+    snapshot_due: Rc<Notify>,
     wishes: Wishes,
     requests: Option<mpsc::Receiver<SyncRequest>>,
     watcher: Watcher,
@@ -97,6 +99,7 @@ impl Engine {
             bytes: options.queue_bytes,
             slice: options.slice_bytes,
         };
+        let snapshot_due = Rc::new(Notify::new());
         let shippers = replicas
             .into_iter()
             .enumerate()
@@ -109,6 +112,7 @@ impl Engine {
                     source.page_size(),
                     limits,
                     environment.clock.clone(),
+                    Rc::clone(&snapshot_due),
                 )
             })
             .collect::<Result<_, _>>()?;
@@ -120,6 +124,7 @@ impl Engine {
             source,
             shippers,
             tasks: FuturesUnordered::new(),
+            snapshot_due,
             wishes: Wishes::default(),
             watcher,
             pace: Pace {
@@ -270,6 +275,7 @@ impl Engine {
         let pin_at = (!self.source.covers(&committed)).then_some(pin_old_at);
         let wants_checkpoint = self.wants_checkpoint(&committed);
         let checkpoint_at = wants_checkpoint.then_some(self.checkpoints.next.max(pin_old_at));
+        let next_snapshot = self.shippers.iter().filter_map(Shipper::next_snapshot).min();
         let mut wake = Wake::default();
         let mut news = None;
         let mut request = None;
@@ -281,6 +287,8 @@ impl Engine {
             () = pause_or_never(pause) => {}
             () = at_or_never(pin_at) => {}
             () = at_or_never(checkpoint_at) => {}
+            () = at_or_never(next_snapshot) => {}
+            () = self.snapshot_due.notified() => {}
             // An application that copies frames back at every commit would have us run at every commit.
             woken = self.watcher.wait(), if !paused => wake = woken,
             asked = next_request(&mut self.requests) => request = Some(asked),

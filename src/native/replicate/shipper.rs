@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::cut::{Cut, Order, Segment, table};
@@ -110,6 +111,8 @@ pub(super) struct Shipper {
     snapshot: Option<Snapshotting>,
     is_sending_snapshot: bool,
     next_snapshot: Instant,
+    /// Told when a snapshot is due.
+    snapshot_due: Rc<Notify>,
     /// Work for the destination besides segments.
     outbox: Vec<Task>,
     identity: Rc<Identity>,
@@ -146,6 +149,7 @@ impl Shipper {
         page_size: PageSize,
         limits: Limits,
         clock: Clock,
+        snapshot_due: Rc<Notify>,
     ) -> Result<Self, Error> {
         let sums = PageSums::open(&state.page_sums()).map_err(table)?;
         let allowance = Allowance::new(replica.options.sync_interval);
@@ -157,6 +161,7 @@ impl Shipper {
             snapshot: None,
             is_sending_snapshot: false,
             next_snapshot: Instant::now(),
+            snapshot_due,
             outbox: Vec::new(),
             identity,
             state: Rc::new(state),
@@ -279,6 +284,7 @@ impl Shipper {
             self.clock.clone(),
             listing,
             Rc::clone(&self.replica.status),
+            Rc::clone(&self.snapshot_due),
         ));
     }
 
@@ -724,6 +730,12 @@ impl Shipper {
             && self.queue.is_empty()
             && (self.is_behind(committed) || self.seen.salts != committed.salts && committed.mx_frame > 0);
         waits.then_some(self.allowance.next())
+    }
+
+    /// When a snapshot that is due and failed is tried again.
+    pub(super) fn next_snapshot(&self) -> Option<Instant> {
+        let is_due = self.upkeep.as_ref().is_some_and(upkeep::Handle::snapshot_due);
+        (is_due && Instant::now() < self.next_snapshot).then_some(self.next_snapshot)
     }
 
     /// Whether it has everything that was committed at the time of a wish.

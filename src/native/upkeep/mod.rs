@@ -36,7 +36,8 @@ pub struct Handle {
 }
 
 /// Starts the upkeep of a replica as a task of the current thread. `listing` is everything that the replica holds at
-/// every level; `folder` is where copies of recent segments may lie for as long as this runs.
+/// every level; `folder` is where copies of recent segments may lie for as long as this runs; `due` is told when
+/// [`Handle::snapshot_due`] becomes true.
 pub fn spawn(
     store: Rc<dyn Store>,
     policy: Policy,
@@ -44,6 +45,7 @@ pub fn spawn(
     clock: Clock,
     listing: Vec<SegmentInfo>,
     status: Rc<ReplicaStatus>,
+    due: Rc<Notify>,
 ) -> Handle {
     let mut catalog = Catalog::default();
     let now = clock.now();
@@ -62,7 +64,7 @@ pub fn spawn(
         alarm: Cell::new(None),
         wake: Notify::new(),
         is_snapshot_due: Cell::new(false),
-        snapshot_due: Notify::new(),
+        snapshot_due: due,
     });
     let task = {
         let shared = Rc::clone(&shared);
@@ -95,13 +97,6 @@ impl Handle {
     /// Whether a snapshot should be taken: the database has changed since the last, and its interval has passed.
     pub fn snapshot_due(&self) -> bool {
         self.shared.is_snapshot_due.get()
-    }
-
-    /// Waits until one is.
-    pub async fn until_snapshot_due(&self) {
-        while !self.snapshot_due() {
-            self.shared.snapshot_due.notified().await;
-        }
     }
 
     /// A snapshot that the replica holds now, or the page-sum table beside it.

@@ -35,7 +35,7 @@ pub(super) struct Shared {
     /// Something has come that is due before the alarm.
     pub(super) wake: Notify,
     pub(super) is_snapshot_due: Cell<bool>,
-    pub(super) snapshot_due: Notify,
+    pub(super) snapshot_due: Rc<Notify>,
 }
 
 impl Shared {
