@@ -111,10 +111,8 @@ impl Desk<'_> {
                         ledger.set_bundled(member.id)?;
                     }
                 }
-                Err(crate::store::Error::NotFound(_) | crate::store::Error::Protocol(_)) => {
-                    ledger.set_damaged(id)?;
-                }
-                Err(error) => return Err(error.into()),
+                Err(error) if error.segment().is_some() => ledger.set_damaged(id)?,
+                Err(error) => return Err(Failure::passing("upkeep_failed", format!("{error}."))),
             }
         }
         self.check()?;
