@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::parts::{self, Parts};
 use super::r2::R2Store;
+use super::registry::Reporter;
 use super::replica::Replica;
 use super::route::{Db, Route};
 use super::upkeep::Upkeep;
@@ -34,6 +35,7 @@ pub struct Database {
     followers: Rc<Followers>,
     parts: Rc<Parts>,
     upkeep: Upkeep,
+    reporter: Reporter,
     /// Whether the bucket was looked at since the object woke.
     awake: Cell<bool>,
 }
@@ -42,6 +44,7 @@ impl DurableObject for Database {
     fn new(state: State, env: Env) -> Self {
         Self {
             upkeep: Upkeep::new(env.clone(), state.storage()),
+            reporter: Reporter::new(env.clone()),
             env,
             ledger: Rc::new(Ledger::new(state.storage())),
             lock: Rc::default(),
@@ -55,6 +58,7 @@ impl DurableObject for Database {
         let mut body = Body::of(&request);
         body.welcome();
         let mut answer = self.serve(&request, &mut body).await;
+        self.count(&request, &answer);
         if self.ledger.has_changed()
             && let Err(failure) = self.upkeep.added().await
         {
@@ -80,6 +84,8 @@ impl DurableObject for Database {
                 .replica(&db)
                 .map_err(|failure| failure.message().to_owned())?;
             self.upkeep.ring(&replica).await?;
+            self.reporter.changed();
+            let _ = self.reporter.report(&replica);
         }
         Response::empty()
     }
@@ -97,6 +103,7 @@ impl DurableObject for Database {
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {
         // Some runtimes answer by themselves, and then this is an error.
         let _ = socket.close(Some(1000), None::<&str>);
+        self.reporter.changed();
         Ok(())
     }
 
@@ -106,6 +113,34 @@ impl DurableObject for Database {
 }
 
 impl Database {
+    /// Counts what became of an upload, and reports it now and then.
+    fn count(&self, request: &Request, answer: &Result<Response, Failure>) {
+        let Ok(route) = Route::of(&request.path()) else {
+            return;
+        };
+        let is_upload = matches!(route, Route::Segment(..)) && request.inner().method() == "PUT";
+        match answer {
+            Ok(response) if is_upload => {
+                let length = request.headers().get("Content-Length").ok().flatten();
+                let bytes = length.and_then(|length| length.parse().ok()).unwrap_or_default();
+                let seen = match self.ledger.open() {
+                    Ok(super::ledger::State::Known(head, ..)) => head.timestamp.map(|time| time.0),
+                    _ => None,
+                };
+                self.reporter.uploaded(bytes, response.status_code() == 201, seen);
+            }
+            Err(failure) if is_upload => self.reporter.refused(failure.code()),
+            _ if matches!(route, Route::Follow(_) | Route::Rebuild(_)) => self.reporter.changed(),
+            _ => {}
+        }
+        if let Some(db) = route.db()
+            && let Ok(replica) = self.replica(db)
+        {
+            // What could not be reported is told the next time.
+            let _ = self.reporter.report(&replica);
+        }
+    }
+
     fn replica(&self, db: &Db) -> Result<Replica, Failure> {
         Ok(Replica {
             store: R2Store::new(bucket(&self.env)?, db.clone()),
@@ -151,6 +186,9 @@ impl Database {
             }
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
             Route::Segment(_, id) => queries::holds(&replica, id).await,
+            Route::Databases | Route::Metrics => {
+                Err(Failure::new(404, "unknown_route", "No database is named."))
+            }
             #[cfg(feature = "fault-points")]
             Route::Fault(_) => Err(Failure::new(404, "unknown_route", "No database is named.")),
         }

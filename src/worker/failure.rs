@@ -71,6 +71,11 @@ impl Failure {
         self.status == 503 || matches!(self.code, "body_cut_off" | "wrong_length")
     }
 
+    /// The word for programs.
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// The sentence.
     pub(super) fn message(&self) -> &str {
         &self.message

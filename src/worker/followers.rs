@@ -48,6 +48,11 @@ impl Followers {
         Self { state }
     }
 
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.state.get_websockets().len()
+    }
+
     /// Takes one more, whose token is over at `expires`, and tells where the replica stands.
     pub(super) fn join(&self, expires: u64, position: Position) -> Result<Response, Failure> {
         if self.state.get_websockets().len() >= MAX_FOLLOWERS {

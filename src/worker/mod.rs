@@ -22,6 +22,8 @@
 //! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
 //! | `GET /v1/{db}/follow`, a WebSocket                 | text `{"position","segment"}`, or the bytes of a segment: see `followers` |
 //! | the same `?offset=&size=`                          | a part of it: 202 `{"offset"}`, where the next one starts, at the end as above; 409 with `Walferry-Offset` if it starts elsewhere |
+//! | `GET /v1/?after=&limit=`                           | `{"databases":[…],"next"}`: each as it last reported; needs a token for all |
+//! | `GET /metrics`                                     | the same for Prometheus                                     |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET /v1/{db}/ltx?level=10`, `GET …/ltx/10/{min}-{max}.bundle` | raw segments of the past, bundled: see `crate::replica`      |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
@@ -70,12 +72,14 @@ mod query;
 mod r2;
 mod range;
 mod rebuild;
+mod registry;
 mod replica;
 mod route;
 mod upkeep;
 mod upload;
 
 pub use database::Database;
+pub use registry::Registry;
 
 use worker::{Bucket, Context, Env, Method, Request, Response, Stub, event};
 
@@ -140,6 +144,12 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             headers.set("Upgrade", "websocket")?;
             headers.set(EXPIRES, &expires.to_string())?;
             ask(env, &db, question).await
+        }
+        Route::Databases | Route::Metrics => {
+            let question = Request::new(&request.inner().url(), Method::Get)?;
+            let answer = registry::registry(env)?.fetch_with_request(question).await?;
+            let headers = answer.headers().clone();
+            Ok(answer.with_headers(headers))
         }
         #[cfg(feature = "fault-points")]
         Route::Fault(fault) => fault_points::run(fault, env, request).await,

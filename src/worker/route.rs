@@ -13,6 +13,10 @@ pub(super) struct Db(String);
 /// What a path names.
 #[derive(Debug)]
 pub(super) enum Route {
+    /// All databases.
+    Databases,
+    /// The same, for Prometheus.
+    Metrics,
     Head(Db),
     List(Db),
     Plan(Db),
@@ -30,6 +34,8 @@ impl Route {
         match parts.as_slice() {
             #[cfg(feature = "fault-points")]
             ["", "v1", "-", rest @ ..] => super::fault_points::Fault::of(rest).map(Self::Fault),
+            ["", "metrics"] => Ok(Self::Metrics),
+            ["", "v1", ""] => Ok(Self::Databases),
             ["", "v1", db] if !db.is_empty() => Ok(Self::Head(Db::parse(db)?)),
             ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
             ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
@@ -49,6 +55,7 @@ impl Route {
             | Self::Segment(db, _)
             | Self::Follow(db)
             | Self::Rebuild(db) => Some(db),
+            Self::Databases | Self::Metrics => None,
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => None,
         }
@@ -61,7 +68,7 @@ impl Route {
             Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Segment(..) | Self::Follow(_) => {
                 Scope::Read
             }
-            Self::Rebuild(_) => Scope::Admin,
+            Self::Rebuild(_) | Self::Databases | Self::Metrics => Scope::Admin,
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => Scope::Admin,
         }
@@ -70,6 +77,7 @@ impl Route {
     /// The methods that it has, OPTIONS not told.
     fn methods(&self) -> &'static [&'static str] {
         match self {
+            Self::Databases | Self::Metrics => &["GET"],
             Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Follow(_) => &["GET"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
             Self::Rebuild(_) => &["POST"],

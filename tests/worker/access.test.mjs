@@ -48,7 +48,7 @@ test('a Worker without tokens lets nobody in', async () => {
 });
 
 test('what is not there is 404, what is misnamed 400', async () => {
-  for (const path of ['/v1', '/v1/', '/v1/app/', '/v1/app/nothing', '/v2/app', `/v1/app/ltx/${first.name}/x`, '/v1/app/plan/x', '/metrics', '/v1/-/panic']) {
+  for (const path of ['/v1', '/v1/app/', '/v1/app/nothing', '/v2/app', `/v1/app/ltx/${first.name}/x`, '/v1/app/plan/x', '/metrics/', '/v1/-/panic']) {
     const answer = await get(path);
     assert.equal(answer.status, 404, path);
     assert.equal(code(answer), 'unknown_route', path);

@@ -42,17 +42,19 @@ const routes = [
   ['GET', missing, 'read', 404],
   ['PUT', segment, 'write'],
   ['POST', '/v1/app/rebuild', 'admin'],
+  ['GET', '/v1/', 'admin', 200, 'all'],
+  ['GET', '/metrics', 'admin', 200, 'all'],
 ];
 
 const ranks = ['read', 'write', 'admin'];
 const good = [
   ...ranks.flatMap((scope) => [
     [`${scope}`, token({ scope }), scope],
-    [`${scope}, for all databases`, token({ scope, db: '*' }), scope],
+    [`${scope}, for all databases`, token({ scope, db: '*' }), scope, true],
     [`${scope}, by the old key`, token({ scope, key: OLD }), scope],
   ]),
-  ['the fixed read token', READ, 'read'],
-  ['the fixed write token', WRITE, 'admin'],
+  ['the fixed read token', READ, 'read', true],
+  ['the fixed write token', WRITE, 'admin', true],
   ['with claims that say nothing here', token({ iss: 'https://app.example', iat: 1, sub: 'x' }), 'read'],
 ];
 
@@ -98,13 +100,15 @@ async function ask(method, path, bearer) {
   return { status: answer.status, headers: answer.headers, code: answer.status >= 400 && method !== 'HEAD' ? code({ body: JSON.parse(text) }) : null };
 }
 
-for (const [method, path, needs, success = 200] of routes) {
+for (const [method, path, needs, success = 200, whose] of routes) {
   test(`${method} ${path} needs the scope ${needs}`, async () => {
-    for (const [kind, bearer, scope] of good) {
+    for (const [kind, bearer, scope, isForAll] of good) {
       const answer = await ask(method, path, bearer);
-      const may = ranks.indexOf(scope) >= ranks.indexOf(needs);
+      const covers = whose !== 'all' || isForAll;
+      const may = covers && ranks.indexOf(scope) >= ranks.indexOf(needs);
       assert.equal(answer.status, may ? success : 403, `${kind}: ${answer.code}`);
-      if (!may && method !== 'HEAD') assert.equal(answer.code, needs === 'write' ? 'write_token_needed' : 'admin_token_needed', kind);
+      if (!covers) assert.equal(answer.code, 'token_for_another_database', kind);
+      else if (!may && method !== 'HEAD') assert.equal(answer.code, needs === 'write' ? 'write_token_needed' : 'admin_token_needed', kind);
     }
     for (const [kind, bearer, expected, status] of bad) {
       const answer = await ask(method, path, bearer);

@@ -13,7 +13,7 @@ use crate::merge::{self, bundle, merge};
 use crate::replica::{
     Catalog, Chore, Level, Next, Policy, SegmentId, SegmentInfo, Target, next_chore, plan, snapshot_due,
 };
-use crate::restore::members;
+use crate::restore::{self, members};
 use crate::worker::failure::Failure;
 use crate::worker::gate::{self, Permit};
 use crate::worker::head::Head;
@@ -111,8 +111,8 @@ impl Desk<'_> {
                         ledger.set_bundled(member.id)?;
                     }
                 }
-                Err(error) if error.segment().is_some() => ledger.set_damaged(id)?,
-                Err(error) => return Err(Failure::passing("upkeep_failed", format!("{error}."))),
+                Err(restore::Error::Store(error)) if error.is_passing() => return Err(error.into()),
+                Err(_) => ledger.set_damaged(id)?,
             }
         }
         self.check()?;
