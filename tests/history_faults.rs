@@ -92,9 +92,7 @@ fn a_damaged_segment_is_left_aside_named_and_led_around() {
         bytes[150] ^= 4;
         store.tamper(victim.id, bytes.into());
         kept.reopen().await;
-        let handle = kept.handle.as_ref().unwrap();
-        let snapshot = tokio::time::timeout(SECOND * 5, handle.until_snapshot_due());
-        snapshot.await.expect("a snapshot is due at once");
+        kept.snapshot_is_due(SECOND * 5).await;
         let failure = kept.status.upkeep_failure.borrow().clone();
         let errors = kept.status.upkeep_errors.get();
         assert!(errors > 0, "{failure:?}");

@@ -214,6 +214,7 @@ fn keep(folder: &Path, segments: &[(&FolderStore, SegmentInfo)]) -> Vec<Header> 
             Clock::system(),
             listing,
             status.clone(),
+            Rc::default(),
         );
         let mut headers = Vec::new();
         for (number, (from, info)) in segments.iter().enumerate() {

@@ -48,6 +48,7 @@ pub struct Kept {
     pub clock: Clock,
     pub status: Rc<ReplicaStatus>,
     pub handle: Option<Handle>,
+    snapshot_due: Rc<tokio::sync::Notify>,
     pub folder: tempfile::TempDir,
     pub random: Random,
     pub codec: Codec,
@@ -77,6 +78,7 @@ impl Kept {
             clock: clock(),
             status: ReplicaStatus::new("memory".to_owned(), "memory"),
             handle: None,
+            snapshot_due: Rc::default(),
             folder: tempfile::tempdir().unwrap(),
             random: Random(seed),
             codec: Codec::Lz4,
@@ -102,7 +104,7 @@ impl Kept {
             self.clock.clone(),
             listing,
             self.status.clone(),
-            Rc::default(),
+            self.snapshot_due.clone(),
         ));
     }
 
@@ -132,12 +134,25 @@ impl Kept {
         self.idle_until(Instant::now() + time).await;
     }
 
+    /// It is asked for within that time, and not taken yet.
+    pub async fn snapshot_is_due(&self, within: Duration) {
+        let end = Instant::now() + within;
+        while !self.handle.as_ref().unwrap().snapshot_due() {
+            tokio::select! {
+                () = self.snapshot_due.notified() => {}
+                () = sleep_until(end) => panic!("no snapshot was due"),
+            }
+        }
+    }
+
     async fn idle_until(&mut self, end: Instant) {
         loop {
-            let handle = self.handle.as_ref().unwrap();
+            if self.handle.as_ref().unwrap().snapshot_due() {
+                self.snapshot().await;
+            }
             tokio::select! {
                 biased;
-                () = handle.until_snapshot_due() => self.snapshot().await,
+                () = self.snapshot_due.notified() => {}
                 () = sleep_until(end) => return,
             }
         }

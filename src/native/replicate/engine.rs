@@ -11,8 +11,8 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::owner::{Claim, Identity};
-use super::pace::{Look, at_or_never, pause_or_never};
-use super::shipper::{Limits, News, PIN_AGE, Shipper, Task, Urge};
+use super::pace::{Look, PIN_AGE, at_or_never, pause_or_never};
+use super::shipper::{Limits, News, Shipper, Task, Urge};
 use super::state::StateFolder;
 use super::stop::Stop;
 use super::wishes::Wishes;

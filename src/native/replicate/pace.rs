@@ -4,6 +4,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+/// The pin is not older than this while the database is written: a RESTART or TRUNCATE checkpoint of the application
+/// waits for an older one, with the write lock in its hands, and nothing tells us. And it is not moved more often, see
+/// [`Source::advance_after`](crate::native::sqlite::Source::advance_after).
+pub(super) const PIN_AGE: Duration = Duration::from_millis(125);
+
 /// Pauses that grow while a commit or a checkpoint is under way: its notification came before it was done.
 #[derive(Debug, Default)]
 pub(super) struct Look {
