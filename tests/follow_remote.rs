@@ -1,0 +1,162 @@
+//! A copy that follows a bucket, or a Worker, over a network: killed again and again, while its source goes away and comes back; in the
+//! end it is the database, byte for byte.
+#![cfg(feature = "native")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
+
+mod support;
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use support::s3::{S3, free_port};
+use support::{Destination, Process, Worker, app, project, replicate, run_app, wait_until, walferry};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// An application that writes, walferry beside it, and a copy far away with its readers.
+struct Distance {
+    folder: tempfile::TempDir,
+    destination: Destination,
+}
+
+impl Distance {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn db(&self) -> &'static str {
+        self.path("app.db").to_str().unwrap().to_owned().leak()
+    }
+
+    fn follow(&self) -> Process {
+        let mut command = walferry();
+        command.args(["restore", "-f", "-follow-interval", "20ms", "-o"]);
+        command
+            .arg(self.path("copy.db"))
+            .arg(self.destination.url())
+            .stdout(Stdio::null());
+        self.destination.authorize(&mut command);
+        Process::start(&mut command)
+    }
+
+    fn wait_for_copy(&self, what: &str) {
+        wait_until(what, LIMIT, || {
+            content(&self.path("copy.db")) == content(&self.path("app.db"))
+        });
+    }
+
+    /// Six seconds of writes; `outage` takes the source away for a while in their middle.
+    fn lives_through(&self, outage: impl FnOnce()) {
+        run_app(&["create", self.db(), "1024", "full"]);
+        let shipping = replicate(
+            &self.path("app.db"),
+            &self.destination,
+            &["--sync-interval", "40ms"],
+        );
+        let mut writing = Process::start(&mut app(&["write", self.db(), "11", "6"]));
+        let mut following = loop {
+            let following = self.follow();
+            sleep(Duration::from_millis(400));
+            if self.path("copy.db").exists() {
+                break following;
+            }
+        };
+        let stop = self.path("stop");
+        let mut command = Command::new("python3");
+        command.arg(project().join("tests/support/reader.py"));
+        command
+            .arg(self.path("copy.db"))
+            .arg(&stop)
+            .stdout(Stdio::piped());
+        let mut reading = Process::start(&mut command);
+        for round in 0..5u64 {
+            sleep(Duration::from_millis(150 + round * 83 % 200));
+            following.kill();
+            following = self.follow();
+        }
+        outage();
+        assert_eq!(writing.wait_for(LIMIT), Some(0));
+        assert_eq!(shipping.terminate(), Some(0));
+        run_app(&["finish", self.db()]);
+        self.wait_for_copy("the copy to be the database");
+        fs::write(&stop, "").unwrap();
+        assert_eq!(
+            reading.wait_for(LIMIT),
+            Some(0),
+            "a reader saw what it must not see"
+        );
+        let mut seen = String::new();
+        reading
+            .0
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut seen)
+            .unwrap();
+        assert!(
+            seen.trim().parse::<u32>().unwrap() >= 4,
+            "the readers saw {seen} states only"
+        );
+        assert_eq!(following.terminate(), Some(143));
+        assert!(!self.path("copy.db-journal").exists());
+
+        // Stopped, left behind, started again.
+        run_app(&["commit", self.db(), "while nobody followed"]);
+        let mut once = walferry();
+        self.destination.authorize(&mut once);
+        once.args(["replicate", "-once", self.db(), &self.destination.url()]);
+        assert!(once.status().unwrap().success());
+        run_app(&["finish", self.db()]);
+        let behind = content(&self.path("copy.db"));
+        assert!(behind != content(&self.path("app.db")));
+        let following = self.follow();
+        self.wait_for_copy("the copy to catch up");
+        assert_eq!(following.terminate(), Some(143));
+    }
+}
+
+/// The bytes of a database but those of its header that a copy has of its own.
+fn content(path: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap_or_default();
+    for range in [18..20, 24..32, 92..96] {
+        if let Some(own) = bytes.get_mut(range) {
+            own.fill(0);
+        }
+    }
+    bytes
+}
+
+#[test]
+fn from_a_bucket() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = S3::start(&folder.path().join("s3"));
+    let destination = server.replica("far/app.db");
+    Distance { folder, destination }.lives_through(|| {
+        server.stop();
+        sleep(Duration::from_millis(700));
+        server.go_on();
+    });
+}
+
+#[test]
+fn from_a_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let (state, port) = (folder.path().join("r2"), free_port());
+    let mut worker = Some(Worker::start_at(&state, port));
+    let destination = worker.as_ref().unwrap().database("far");
+    let distance = Distance { folder, destination };
+    distance.lives_through(|| {
+        drop(worker.take());
+        worker = Some(Worker::start_at(&state, port));
+    });
+}
