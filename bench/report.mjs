@@ -16,7 +16,7 @@ export function rows(runs, figures) {
 
 export function print({ name, about, destination, rows }) {
   console.log(`\n${name}: ${about}, to a ${destination}`);
-  const columns = ['walferry', 'litestream', 'alone'].filter((who) => rows.some((row) => row[who] !== undefined));
+  const columns = ['walferry', 'litestream', 'alone', 'cp'].filter((who) => rows.some((row) => row[who] !== undefined));
   console.log(`${''.padEnd(34)}${[...columns, 'ratio'].map((who) => who.padStart(13)).join('')}`);
   for (const row of rows) {
     const cells = columns.map((who) => (row[who] === undefined ? '' : number(row[who])).padStart(13));

@@ -12,6 +12,7 @@ export const workloads = {
   w4: { about: '200 transactions a second of 10 updates each over 1 GiB', rounds: 1, run: (bench) => writing(bench, bench.quick ? 20 : 90) },
   trickle: { about: 'a small transaction each second', rounds: 1, run: (bench) => writing(bench, bench.quick ? 15 : 60) },
   copy: { about: 'the first copy of 1 GiB', rounds: 1, run: firstCopy },
+  restore: { about: 'the restore of 1 GiB after updates all over it, beside cp and fsync', rounds: 5, quickRounds: 3, run: restoring },
   idle: { about: '1, 100 and 1000 databases that nobody writes to', rounds: 1, run: idle },
 };
 
@@ -145,6 +146,45 @@ async function firstCopy(bench) {
     ['restore, wall', 's', 'restore_wall'],
     ['restore, CPU', 's', 'restore_cpu'],
     ['restore, peak memory', 'MB', 'restore_rss', 1e-6],
+  ]);
+}
+
+/** Each makes its replica of the same workload; then they restore in turn, and the database is copied as plainly as can be. */
+async function restoring(bench) {
+  const runs = { cp: [] };
+  const replicas = {};
+  const dir = join(bench.scratch, 'restore');
+  mkdirSync(dir);
+  for (const replicator of bench.replicators) {
+    runs[replicator.name] = [];
+    const { dir: made, database, log } = await fresh({ ...bench, name: 'w4' }, replicator.name);
+    const replica = bench.destination.replica(`restore-${replicator.name}`);
+    const child = replicator.replicate(database, replica, { log: join(made, 'replicator.log') });
+    await settle(child, replica, 1);
+    await write({ ...bench, name: 'w4' }, database, bench.quick ? 15 : 60, log);
+    await settle(child, replica, 1);
+    await stop(child);
+    replicas[replicator.name] = replica;
+    rmSync(made, { recursive: true });
+  }
+  const [out, plain] = [join(dir, 'restored.db'), join(dir, 'copied.db')];
+  for (let round = 1; round <= bench.rounds; round += 1) {
+    for (const replicator of bench.replicators) {
+      rmSync(out, { force: true });
+      const used = await replicator.restore(replicas[replicator.name], out);
+      runs[replicator.name].push({ ...used, bytes: replicas[replicator.name].bytes() });
+      await finish(bench.writer, ['check', out]);
+    }
+    rmSync(plain, { force: true });
+    runs.cp.push(await finish('sh', ['-c', 'cp "$1" "$2" && sync "$2"', 'sh', out, plain]));
+  }
+  rmSync(dir, { recursive: true });
+  for (const replica of Object.values(replicas)) rmSync(replica.files, { recursive: true });
+  return rows(runs, [
+    ['wall', 's', 'wall'],
+    ['CPU', 's', 'cpu'],
+    ['peak memory', 'MB', 'rss', 1e-6],
+    ['on the replica', 'MB', 'bytes', 1e-6],
   ]);
 }
 
