@@ -300,10 +300,36 @@ dbs:
 }
 
 #[test]
+fn a_heartbeat_goes_to_the_web_every_five_minutes_unless_it_is_said_otherwise() {
+    let dbs = "dbs: [{path: /a, replica: {path: /b}}]\n";
+    assert_eq!(accepted(dbs).heartbeat, None);
+    let pulse = accepted(&format!("heartbeat-url: https://example.com/ping/1\n{dbs}"))
+        .heartbeat
+        .unwrap();
+    assert_eq!(pulse.url.as_str(), "https://example.com/ping/1");
+    assert_eq!(pulse.interval, Duration::from_secs(300));
+    let text = format!("heartbeat-url: http://a/\nheartbeat-interval: 1m\n{dbs}");
+    assert_eq!(
+        accepted(&text).heartbeat.unwrap().interval,
+        Duration::from_secs(60)
+    );
+    refused(
+        &format!("heartbeat-url: example.com\n{dbs}"),
+        &["1:16: heartbeat-url: \"example.com\" will not do: it must be an address on the web: https://…"],
+    );
+    refused(
+        &format!("heartbeat-interval: 0s\nheartbeat-url: http://a/\n{dbs}"),
+        &[
+            "1:21: heartbeat-interval: \"0s\" will not do: it must be longer than nothing: a time is written 500ms, 1s or 5m",
+        ],
+    );
+}
+
+#[test]
 fn what_walferry_does_not_act_on_is_said_and_encryption_is_never_dropped() {
     let config = accepted(
         "mcp-addr: :3001
-heartbeat-url: https://example.com/ping
+verify-compaction: true
 dbs:
   - path: /data/app.db
     monitor-interval: 1s
@@ -315,7 +341,7 @@ dbs:
     let warnings: Vec<String> = config.warnings.iter().map(ToString::to_string).collect();
     let starts = [
         "1:1: mcp-addr has no effect here: ",
-        "2:1: heartbeat-url has no effect here: ",
+        "2:1: verify-compaction has no effect here: ",
         "5:5: monitor-interval has no effect here: ",
         "7:12: the variable NOT_SET is not set",
         "8:7: validation-interval has no effect here: ",

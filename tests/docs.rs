@@ -184,21 +184,63 @@ fn generated_pages_are_up_to_date() {
     }
 }
 
-/// Proofs that the comparison names are there.
+/// Every line of the comparison has a proof, and each proof is a test that runs.
 #[test]
-fn the_comparison_names_tests_that_exist() {
+fn every_line_of_the_comparison_is_held_by_tests_that_run() {
     let text = fs::read_to_string(project().join("docs/comparison.md")).unwrap();
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("| ") && line.contains("`tests/"))
-        .collect();
-    assert!(lines.len() > 8);
-    for proof in text
-        .split('`')
-        .filter(|word| word.starts_with("tests/") || word.starts_with("src/"))
-    {
-        assert!(project().join(proof).exists(), "{proof}");
+    let table = text.lines().filter(|line| line.starts_with('|')).skip(2);
+    let rows: Vec<&str> = table.collect();
+    assert!(rows.len() > 12, "{} rows", rows.len());
+    for row in rows {
+        let last = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap();
+        let proofs: Vec<&str> = last.split(", ").map(|proof| proof.trim_matches('`')).collect();
+        for proof in proofs {
+            let (file, name) = proof.split_once("::").unwrap_or((proof, ""));
+            let source = fs::read_to_string(project().join(file))
+                .unwrap_or_else(|error| panic!("{row}: {file:?}: {error}"));
+            let runs = match file.rsplit_once('.') {
+                // Each file of tests/ is run, by its name.
+                Some((_, "rs")) => file.matches('/').count() == 1 && is_test(&source, name),
+                Some((_, "mjs")) => {
+                    let begins = |quote| source.contains(&format!("test({quote}{name}"));
+                    file.ends_with(".test.mjs") && !name.is_empty() && (begins('\'') || begins('`'))
+                }
+                _ => false,
+            };
+            assert!(
+                file.starts_with("tests/") && runs,
+                "{row}: {proof} is no test that runs"
+            );
+        }
     }
+    assert!(is_test("#[test]\nfn a() {", "a") && is_test("#[test]\n#[cfg(unix)]\nfn a() {", "a"));
+    for none in [
+        "fn a() {",
+        "#[test]\n#[ignore]\nfn a() {",
+        "#[test]\nfn b() {}\nfn a() {",
+        "// #[test]\nfn a() {",
+    ] {
+        assert!(!is_test(none, "a"), "{none}");
+    }
+}
+
+/// Whether a function of the source is a test that is not passed over.
+fn is_test(source: &str, name: &str) -> bool {
+    let lines: Vec<&str> = source.lines().collect();
+    let head = format!("fn {name}() {{");
+    let Some(at) = lines
+        .iter()
+        .position(|line| *line == head || line.starts_with(&format!("fn {name}() -> ")))
+    else {
+        return false;
+    };
+    let attributes: Vec<&&str> = lines[..at]
+        .iter()
+        .rev()
+        .take_while(|line| line.starts_with("#["))
+        .collect();
+    attributes.iter().any(|attribute| ***attribute == *"#[test]")
+        && !attributes.iter().any(|attribute| attribute.contains("ignore"))
 }
 
 fn pages(folder: &Path) -> Vec<PathBuf> {

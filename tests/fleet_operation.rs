@@ -11,8 +11,12 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use support::fleet::{LONG, Scene, create, insert};
@@ -234,6 +238,87 @@ fn a_stop_ends_in_time_while_the_destination_is_dead_and_the_next_start_ships_th
     let restored = scene.path("a-restored.db");
     restore_ok(&s3.replica("a"), &restored);
     assert_eq!(support::fleet::rows(&restored), 8);
+}
+
+/// A monitor that waits for heartbeats: it keeps what it was asked for, and answers with a status.
+struct Monitor {
+    port: u16,
+    asked: Arc<Mutex<Vec<String>>>,
+    status: Arc<AtomicU16>,
+}
+
+impl Monitor {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (asked, status) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU16::new(200)));
+        let (told, answers) = (Arc::clone(&asked), Arc::clone(&status));
+        // It ends with the process of the test.
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                told.lock().unwrap().push(line.trim().to_owned());
+                let status = answers.load(Ordering::Relaxed);
+                let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Self { port, asked, status }
+    }
+
+    fn beats(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+#[test]
+fn the_heart_beats_while_all_is_well_and_only_then() {
+    let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 3);
+    fs::write(scene.path("dbs/b.db"), vec![7; 8192]).unwrap();
+    let monitor = Monitor::start();
+    let dbs = format!(
+        "heartbeat-url: http://127.0.0.1:{}/ping/secret-0815\nheartbeat-interval: 100ms\ndbs:\n  \
+         - {{path: ROOT/dbs/a.db, replica: {{path: ROOT/replicas/a}}}}\n  \
+         - {{path: ROOT/dbs/b.db, replica: {{path: ROOT/replicas/b}}}}\n",
+        monitor.port
+    );
+    let fleet = start(&scene, &dbs, &[]);
+    scene.synced("dbs/a.db");
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(monitor.beats(), 0, "one database is none");
+    create(&scene.path("other.db"), 3);
+    fs::rename(scene.path("other.db"), scene.path("dbs/b.db")).unwrap();
+    wait_until("heartbeats", LONG, || monitor.beats() > 2);
+    assert_eq!(monitor.asked.lock().unwrap()[0], "GET /ping/secret-0815 HTTP/1.1");
+    // The monitor has troubles of its own.
+    monitor.status.store(500, Ordering::Relaxed);
+    let before = monitor.beats();
+    wait_until("more", LONG, || monitor.beats() > before + 2);
+    monitor.status.store(200, Ordering::Relaxed);
+    let before = monitor.beats();
+    wait_until("more", LONG, || monitor.beats() > before + 2);
+    // One that fails again stops the heart.
+    for end in ["-wal", "-shm"] {
+        let _ = fs::remove_file(scene.path(&format!("dbs/b.db{end}")));
+    }
+    fs::write(scene.path("broken"), vec![7; 8192]).unwrap();
+    fs::rename(scene.path("broken"), scene.path("dbs/b.db")).unwrap();
+    wait_until("a second of silence", LONG, || {
+        let before = monitor.beats();
+        std::thread::sleep(Duration::from_secs(1));
+        monitor.beats() == before
+    });
+    let (_, told) = end(fleet);
+    assert!(
+        told.contains("no heartbeat: HTTP status server error (500")
+            && told.contains("the heart beats again"),
+        "{told}"
+    );
+    assert!(told.contains("dbs/b.db: "), "{told}");
+    assert!(!told.contains("0815"), "{told}");
 }
 
 #[test]

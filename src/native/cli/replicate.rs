@@ -9,7 +9,7 @@ use super::{exec, logging};
 use crate::native::config::{Config, Database, Folder, Replica, Socket};
 use crate::native::fleet::control::Control;
 use crate::native::fleet::{Fleet, Lost, Wishes, restore_missing};
-use crate::native::metrics::{self, Address};
+use crate::native::metrics::{self, Address, Heartbeat, Pulse};
 use crate::native::replicate::Environment;
 use crate::native::store::Destination;
 
@@ -18,6 +18,7 @@ struct Task {
     databases: Vec<Database>,
     folders: Vec<Folder>,
     addr: Option<Address>,
+    heartbeat: Option<Pulse>,
     socket: Option<Socket>,
     exec: Option<Vec<String>>,
     /// A database that fails is the end of it.
@@ -45,13 +46,21 @@ pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Fa
         shutdown_timeout: task.shutdown_timeout,
     };
     let fleet = Fleet::new(environment, wishes);
-    let _metrics =
-        match &task.addr {
-            Some(address) => Some(metrics::serve(address, fleet.databases(), clock).await.map_err(
-                |error| Failure::new(Class::Unexpected, format!("cannot listen at {address}: {error}")),
-            )?),
-            None => None,
-        };
+    let _metrics = match &task.addr {
+        Some(address) => Some(
+            metrics::serve(address, fleet.databases(), clock.clone())
+                .await
+                .map_err(|error| {
+                    Failure::new(Class::Unexpected, format!("cannot listen at {address}: {error}"))
+                })?,
+        ),
+        None => None,
+    };
+    let pulse = task.heartbeat.filter(|_| !arguments.once);
+    let _heartbeat = pulse
+        .map(|pulse| Heartbeat::start(pulse, fleet.databases(), clock))
+        .transpose()
+        .map_err(|error| Failure::new(Class::Unexpected, format!("no heartbeat can be sent: {error}")))?;
     let _control = match &task.socket {
         Some(socket) => Some(Control::listen(socket, fleet.clone()).map_err(|error| {
             let path = socket.path.display();
@@ -155,6 +164,7 @@ impl Task {
             databases: vec![database],
             folders: Vec::new(),
             addr: arguments.addr.clone(),
+            heartbeat: None,
             socket: socket(arguments),
             exec: arguments.exec.as_deref().map(words).transpose()?,
             // An application runs on, and has its database followed as soon as that can be.
@@ -184,6 +194,7 @@ impl Task {
             databases: config.databases,
             folders: config.folders,
             addr: arguments.addr.clone().or(config.addr),
+            heartbeat: config.heartbeat,
             socket: socket(arguments).or(config.socket),
             exec,
             strict: false,

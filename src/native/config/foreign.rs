@@ -41,14 +41,6 @@ pub(super) const GLOBAL: &[Foreign] = &[
         "verify-interval has walferry restore and check the whole database",
     ),
     ignored(
-        "heartbeat-url",
-        "walferry calls nobody: have your monitoring ask /health or /metrics at addr",
-    ),
-    ignored(
-        "heartbeat-interval",
-        "walferry calls nobody: have your monitoring ask /health or /metrics at addr",
-    ),
-    ignored(
         "mcp-addr",
         "walferry has no MCP server; walferry help lists commands that print JSON",
     ),

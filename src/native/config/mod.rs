@@ -33,7 +33,7 @@ use database::Item;
 use replica::Settings;
 use section::{Reader, Section};
 
-use super::metrics::Address;
+use super::metrics::{Address, Pulse};
 
 /// Where a configuration is looked for if none is named.
 pub const DEFAULT_PATHS: [&str; 2] = ["/etc/walferry.yml", "/etc/litestream.yml"];
@@ -51,6 +51,8 @@ pub struct Config {
     pub folders: Vec<Folder>,
     /// Where metrics are served.
     pub addr: Option<Address>,
+    /// Who is told regularly that all is well.
+    pub heartbeat: Option<Pulse>,
     /// Where commands are taken.
     pub socket: Option<Socket>,
     /// An application to start, in its words.
@@ -122,6 +124,7 @@ impl Config {
             databases: Vec::new(),
             folders: Vec::new(),
             addr: section.value("addr", str::parse),
+            heartbeat: heartbeat(&mut section),
             socket: section.section("socket", "socket").and_then(Socket::read),
             exec: section.value("exec", words),
             logging: section
@@ -229,6 +232,15 @@ impl Socket {
             permissions: permissions.unwrap_or(0o600),
         })
     }
+}
+
+fn heartbeat(section: &mut Section<'_>) -> Option<Pulse> {
+    let url = section.value("heartbeat-url", values::web_address);
+    let interval = section.value("heartbeat-interval", values::interval);
+    Some(Pulse {
+        url: url?,
+        interval: interval.unwrap_or(Duration::from_secs(300)),
+    })
 }
 
 /// What all replicas have unless they say otherwise.

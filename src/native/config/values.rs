@@ -30,6 +30,13 @@ pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     })
 }
 
+/// `https://…`
+pub(crate) fn web_address(text: &str) -> Result<reqwest::Url, String> {
+    let url = text.parse::<reqwest::Url>().ok();
+    url.filter(|url| matches!(url.scheme(), "http" | "https"))
+        .ok_or_else(|| "it must be an address on the web: https://…".to_owned())
+}
+
 /// `64MiB`, `1048576`; more than nothing.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let example = "a size is written 64MiB, 500kB or 1GiB";

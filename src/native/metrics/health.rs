@@ -68,4 +68,16 @@ impl Health {
     pub(super) fn is_ok(&self) -> bool {
         self.reasons.is_empty()
     }
+
+    /// What is not well, in a line.
+    pub(super) fn reasons(&self) -> Option<String> {
+        let told = self
+            .reasons
+            .iter()
+            .map(|Reason { db, replica, reason }| match replica {
+                Some(replica) => format!("{db}, {replica}: {reason}"),
+                None => format!("{db}: {reason}"),
+            });
+        (!self.is_ok()).then(|| told.collect::<Vec<_>>().join("; "))
+    }
 }
