@@ -2,9 +2,22 @@
 
 use std::path::PathBuf;
 
-use super::args::ConfigFile;
+use clap::Args;
+
 use super::failure::Failure;
 use crate::native::config::Config;
+
+/// Which configuration file.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ConfigFile {
+    /// The configuration file
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// Take the values in it as they are: $NAME stands for nothing else
+    #[arg(long)]
+    pub(super) no_expand_env: bool,
+}
 
 /// Where the environment names it.
 const VARIABLES: [&str; 2] = ["WALFERRY_CONFIG", "LITESTREAM_CONFIG"];

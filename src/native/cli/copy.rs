@@ -1,14 +1,49 @@
 //! `walferry copy`
 
 use bytesize::ByteSize;
+use clap::Args;
 
-use super::args::Copy;
 use super::failure::{Class, Failure};
 use super::output;
 use super::progress::Progress;
 use super::signals::Signals;
+use crate::ltx::Codec;
 use crate::native::copy::{self, Options};
 use crate::native::store::{Access, Destination, Patient};
+
+/// Copy a replica to another destination, or to another codec
+///
+/// Every segment is proven on its way and packed anew only where the codec differs. What is there already is passed over:
+/// a copy that was broken off goes on with the same command. A Worker gets what leads to the newest state; other
+/// destinations get all levels and the history. One token and one set of keys serve both sides, unless an s3:// URL names
+/// a profile of ~/.aws/credentials: ?profile=NAME.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry copy s3://backups/app.db file:///mnt/backup/app
+  walferry copy --codec lz4 https://ferry.example.workers.dev/v1/app file:///mnt/for-litestream
+  walferry copy s3://old/app.db 's3://new/app.db?endpoint=https://ID.r2.cloudflarestorage.com&profile=r2'")]
+pub(super) struct Copy {
+    /// The replica to copy
+    #[arg(value_name = "SRC")]
+    source: String,
+
+    /// Where to: an empty place, or one that an earlier copy was made to
+    #[arg(value_name = "DST")]
+    target: String,
+
+    /// How pages are packed: lz4, lz4-frame, deflate, stored; as they are where it is not said
+    #[arg(long, value_name = "CODEC")]
+    codec: Option<Codec>,
+
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    insecure: bool,
+
+    /// Print the result, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) async fn run(arguments: Copy, signals: Signals) -> Result<(), Failure> {
     let source = Destination::parse(&arguments.source, arguments.insecure)?;

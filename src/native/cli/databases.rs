@@ -1,11 +1,23 @@
 //! `walferry databases`
 
+use clap::Args;
 use serde::Serialize;
 
-use super::args::Databases;
+use super::config_file::ConfigFile;
 use super::failure::Failure;
 use super::output;
 use crate::native::config::Replica;
+
+/// List the databases of a configuration, and where they go
+#[derive(Debug, Args)]
+pub(super) struct Databases {
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Print them, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 /// A database, or a folder of them.
 #[derive(Debug, Serialize)]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
@@ -35,7 +36,7 @@ pub(super) struct Doctor {
     replica: Vec<String>,
 
     #[command(flatten)]
-    config: super::args::ConfigFile,
+    config: ConfigFile,
 
     /// Print the findings as JSON
     #[arg(long)]

@@ -2,14 +2,37 @@
 
 use std::fmt::Write;
 
-use super::args::Ltx;
+use clap::Args;
+
+use super::args::Replica;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
+use super::values;
 use crate::ltx::Txid;
 use crate::native::store::{Access, Destination, Patient};
 use crate::replica::SegmentInfo;
 use crate::store::Store;
+
+/// List the segments of a replica
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry ltx s3://backups/app.db
+  walferry ltx -level 9 file:///mnt/backup/app
+  walferry ltx --json https://ferry.example.workers.dev/v1/app")]
+pub(super) struct Ltx {
+    #[command(flatten)]
+    replica: Replica,
+
+    /// Print them, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+
+    /// Of this level only: 0 to 9, or all
+    #[arg(long, value_name = "LEVEL", default_value = "all", value_parser = values::levels)]
+    level: values::Levels,
+}
 
 pub(super) async fn run(arguments: Ltx, signals: Signals) -> Result<(), Failure> {
     let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;

@@ -1,17 +1,99 @@
 //! `walferry replicate`
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::args::Replicate;
+use clap::Args;
+
+use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
 use super::signals::Signals;
-use super::{exec, logging};
+use super::{exec, logging, values};
+use crate::ltx::Codec;
 use crate::native::config::{Config, Database, Folder, Replica, Socket};
 use crate::native::fleet::control::Control;
 use crate::native::fleet::{Fleet, Lost, Wishes, restore_missing};
 use crate::native::metrics::{self, Address, Heartbeat, Pulse};
 use crate::native::replicate::Environment;
 use crate::native::store::Destination;
+
+/// Follow live databases and ship what they commit
+///
+/// One database and where it goes, or all that a configuration file names. A database stays as it is: no table, no
+/// row, no setting is left in it, and its writers never wait. What is not shipped yet stays in its WAL; a destination
+/// that is down is tried again until it answers. Ctrl-C or SIGTERM ships what is committed and ends; a second one ends
+/// at once.
+///
+/// Without a database, the configuration is read from $WALFERRY_CONFIG, $LITESTREAM_CONFIG, /etc/walferry.yml or
+/// /etc/litestream.yml. A database of it that fails is tried again; the others run on.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry replicate -config /etc/litestream.yml
+  walferry replicate /srv/app.db s3://my-bucket/app file:///mnt/backup/app
+  walferry replicate --codec lz4-frame /srv/app.db file:///mnt/backup/app    # for Litestream before 0.5.16
+  WALFERRY_TOKEN=… walferry replicate /srv/app.db https://ferry.example.workers.dev/v1/app
+  walferry replicate -exec 'myapp --port 80' -restore-if-db-not-exists -config app.yml
+  walferry replicate --once /srv/app.db file:///mnt/backup/app               # from cron")]
+pub(super) struct Replicate {
+    /// The database file, in WAL mode
+    #[arg(value_name = "DB", requires = "replicas")]
+    database: Option<PathBuf>,
+
+    /// Its replicas: s3://bucket/path, gs://…, abs://…, file:///path, or https://host/v1/name with its token in
+    /// WALFERRY_TOKEN
+    #[arg(value_name = "URL")]
+    replicas: Vec<String>,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Allow plain http:// to other machines: token and data travel unencrypted
+    #[arg(long)]
+    insecure: bool,
+
+    /// Start this application when its databases are followed, pass it our signals, and end with it, with its exit
+    /// code. A second signal does not wait until everything is shipped
+    #[arg(long, value_name = "CMD")]
+    exec: Option<String>,
+
+    /// Restore a database that is not there before it is followed, if a replica has it
+    #[arg(long)]
+    restore_if_db_not_exists: bool,
+
+    /// Go on where someone else has moved a replica, or owns it
+    #[arg(long)]
+    takeover: bool,
+
+    /// Under load, ship once in this time; the first write after a pause ships at once [default: 1s]
+    #[arg(long, value_name = "TIME", value_parser = values::interval, requires = "database")]
+    sync_interval: Option<Duration>,
+
+    /// How pages are packed: lz4 (default for folders and buckets; Litestream 0.5.16 and later restore it), lz4-frame
+    /// (Litestream 0.5.0 to 0.5.15 too), deflate (default for Workers: a quarter fewer bytes, walferry only), stored
+    #[arg(long, value_name = "CODEC", requires = "database")]
+    codec: Option<Codec>,
+
+    /// Switch the database to WAL mode if it is not
+    #[arg(long, requires = "database")]
+    set_wal: bool,
+
+    /// When the WAL is longer, take the write lock for the moment it needs to start again [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = values::size, requires = "database")]
+    wal_limit: Option<u64>,
+
+    /// Tell metrics (/metrics) and health (/health) at this address: `:9090`, or `9090` for this machine only
+    #[arg(long, value_name = "ADDRESS")]
+    addr: Option<Address>,
+
+    /// Take commands (walferry sync) at this socket
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    /// Ship what is committed now, then end; a destination that stays away for 15 s is a failure
+    #[arg(long)]
+    once: bool,
+}
 
 /// What is to be done, from arguments or a configuration.
 struct Task {

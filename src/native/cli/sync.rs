@@ -1,13 +1,51 @@
 //! `walferry sync`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::args::Sync;
+use clap::Args;
+
+use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
+use super::values;
 use crate::native::config::DEFAULT_SOCKET;
 use crate::native::fleet::control::{AskError, SyncQuestion, ask_sync};
+
+/// Ship what a database has committed, now
+///
+/// Asks the walferry that replicates it, at its control socket (`socket: {enabled: true}` in its configuration, or
+/// replicate --socket).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  walferry sync -wait /srv/app.db
+  walferry sync -wait -timeout 5s -socket /run/walferry.sock -json /srv/app.db")]
+pub(super) struct Sync {
+    /// The database
+    #[arg(value_name = "DB")]
+    database: PathBuf,
+
+    /// Return when every replica has confirmed it
+    #[arg(long)]
+    wait: bool,
+
+    /// Wait no longer
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::interval)]
+    timeout: Duration,
+
+    /// The control socket (default: the configuration's, or /var/run/walferry.sock)
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+
+    #[command(flatten)]
+    config: ConfigFile,
+
+    /// Print the answer, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+}
 
 pub(super) async fn run(arguments: Sync, signals: Signals) -> Result<(), Failure> {
     let path = std::path::absolute(&arguments.database)

@@ -9,6 +9,7 @@ use clap::Args;
 
 use self::report::Report;
 use self::table::Table;
+use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
@@ -37,7 +38,7 @@ pub(super) struct Status {
     of: Option<String>,
 
     #[command(flatten)]
-    config: super::args::ConfigFile,
+    config: ConfigFile,
 
     /// Allow plain http:// to other machines: token and data travel unencrypted
     #[arg(long)]
