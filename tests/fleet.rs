@@ -224,3 +224,58 @@ fn sync_waits_until_every_replica_has_it() {
     }
     assert_eq!(fleet.terminate(), Some(0));
 }
+
+#[test]
+fn the_walferry_that_runs_says_who_it_is_and_what_it_replicates() {
+    let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 3);
+    fs::write(scene.path("dbs/b.db"), vec![7; 8192]).unwrap();
+    let one =
+        |name: &str| format!("  - {{path: ROOT/dbs/{name}.db, replica: {{path: ROOT/replicas/{name}}}}}\n");
+    let fleet = scene.replicate(&format!("dbs:\n{}{}", one("a"), one("b")), &[]);
+    scene.synced("dbs/a.db");
+    // The socket is the configuration's, or is named.
+    let ask = |command: &str, extra: &[&str]| {
+        let mut asked = walferry();
+        asked
+            .args([command, "-config"])
+            .arg(scene.path("walferry.yml"))
+            .args(extra);
+        asked.output().unwrap()
+    };
+    let json = |command: &str| -> serde_json::Value {
+        let output = ask(command, &["-json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let info = json("info");
+    assert_eq!(info["pid"], fleet.0.id());
+    assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(info["databases"], 2);
+    assert!(info["uptime_seconds"].as_f64().unwrap() > 0.0);
+    wait_until("b.db to be said", LONG, || json("list")[1]["status"] == "failing");
+    let list = json("list");
+    assert_eq!(list[0]["path"], scene.path("dbs/a.db").to_str().unwrap());
+    assert_eq!(list[0]["status"], "replicating");
+    assert_eq!(list[0]["replicas"][0]["replica"], scene.replica("a").url());
+    assert_eq!(list[0]["replicas"][0]["txid"], "0000000000000001");
+    assert!(
+        list[1]["failure"]
+            .as_str()
+            .unwrap()
+            .contains("is not an SQLite database"),
+        "{list}"
+    );
+    let text = String::from_utf8(ask("list", &[]).stdout).unwrap();
+    assert!(
+        text.contains("a.db is replicating\n  file://") && text.contains("replicas/a has 0000000000000001\n"),
+        "{text}"
+    );
+    let text = String::from_utf8(ask("info", &[]).stdout).unwrap();
+    assert!(text.contains(&format!("process    {}", fleet.0.id())), "{text}");
+    assert_eq!(fleet.terminate(), Some(3), "one could not be followed to the end");
+    let silent = ask("list", &[]);
+    assert_eq!(silent.status.code(), Some(4));
+    let stderr = String::from_utf8(silent.stderr).unwrap();
+    assert!(stderr.contains("no walferry takes commands at"), "{stderr}");
+}

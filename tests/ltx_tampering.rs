@@ -332,6 +332,16 @@ fn an_index_is_held_against_the_header() {
     }
 }
 
+/// Not even the zero that ends it.
+#[test]
+fn an_index_of_no_bytes_is_impossible() {
+    let mut bytes = raw(Codec::Stored).bytes();
+    let len = bytes.len() - 24..bytes.len() - 16;
+    bytes[len].fill(0);
+    let message = index::locate(&bytes, bytes.len() as u64).unwrap_err().to_string();
+    assert!(message.contains("its length is impossible"), "{message}");
+}
+
 /// Payloads that hold more or less than a page, or go on after their end.
 #[test]
 fn a_payload_is_exactly_one_page() {

@@ -53,7 +53,9 @@ pub fn locate(tail: &[u8], size: u64) -> Result<Location> {
         .array()
         .ok_or_else(too_short)
         .and_then(|bytes| Trailer::parse(&bytes))?;
+    // One of nothing still ends with a zero.
     len.checked_add(AFTER_INDEX as u64)
+        .filter(|_| len > 0)
         .and_then(|after| size.checked_sub(after))
         .filter(|start| start.checked_sub(END_MARKER) >= Some(Header::LEN as u64))
         .map(|start| Location { start, len, trailer })

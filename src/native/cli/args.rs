@@ -8,6 +8,8 @@ use super::copy::Copy;
 use super::databases::Databases;
 use super::doctor::Doctor;
 use super::failure::EXIT_CODES;
+use super::info::Info;
+use super::list::List;
 use super::ltx::Ltx;
 use super::replicate::Replicate;
 use super::reset::Reset;
@@ -54,6 +56,8 @@ pub(super) enum Command {
     Replicate(Replicate),
     Databases(Databases),
     Sync(Sync),
+    List(List),
+    Info(Info),
     Restore(Restore),
     Verify(Verify),
     Ltx(Ltx),

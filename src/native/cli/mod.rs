@@ -3,11 +3,14 @@
 mod args;
 mod completions;
 mod config_file;
+mod control_socket;
 mod copy;
 mod databases;
 mod doctor;
 mod exec;
 mod failure;
+mod info;
+mod list;
 mod log_lines;
 mod logging;
 mod ltx;
@@ -69,6 +72,8 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Replicate(command) => with_runtime(|signals| replicate::run(command, signals)),
         Command::Databases(command) => databases::run(&command),
         Command::Sync(command) => with_runtime(|signals| sync::run(command, signals)),
+        Command::List(command) => with_runtime(|_| list::run(command)),
+        Command::Info(command) => with_runtime(|_| info::run(command)),
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),

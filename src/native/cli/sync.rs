@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::config_file::ConfigFile;
+use super::control_socket::ControlSocket;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
 use super::values;
-use crate::native::config::DEFAULT_SOCKET;
-use crate::native::fleet::control::{AskError, SyncQuestion, ask_sync};
+use crate::native::fleet::control::{SyncQuestion, ask_sync};
 
 /// Ship what a database has committed, now
 ///
@@ -35,12 +34,8 @@ pub(super) struct Sync {
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::interval)]
     timeout: Duration,
 
-    /// The control socket (default: the configuration's, or /var/run/walferry.sock)
-    #[arg(long, value_name = "PATH")]
-    socket: Option<PathBuf>,
-
     #[command(flatten)]
-    config: ConfigFile,
+    socket: ControlSocket,
 
     /// Print the answer, or the error, as JSON
     #[arg(long)]
@@ -50,7 +45,7 @@ pub(super) struct Sync {
 pub(super) async fn run(arguments: Sync, signals: Signals) -> Result<(), Failure> {
     let path = std::path::absolute(&arguments.database)
         .map_err(|error| Failure::new(Class::Usage, format!("{}: {error}", arguments.database.display())))?;
-    let socket = socket(&arguments)?;
+    let socket = arguments.socket.path()?;
     let question = SyncQuestion {
         path,
         wait: arguments.wait,
@@ -73,23 +68,4 @@ pub(super) async fn run(arguments: Sync, signals: Signals) -> Result<(), Failure
         text.push_str(&format!("  {} has {at}\n", replica.replica));
     }
     output::text(&text)
-}
-
-/// The one that is named, the configuration's if there is one, or the usual.
-fn socket(arguments: &Sync) -> Result<PathBuf, Failure> {
-    if let Some(socket) = &arguments.socket {
-        return Ok(socket.clone());
-    }
-    let socket = match arguments.config.load() {
-        Ok(config) => config.socket.map(|socket| socket.path),
-        Err(failure) if arguments.config.config.is_some() => return Err(failure),
-        Err(_) => None,
-    };
-    Ok(socket.unwrap_or_else(|| DEFAULT_SOCKET.into()))
-}
-
-impl From<AskError> for Failure {
-    fn from(error: AskError) -> Self {
-        Self::new(Class::Unreachable, error.to_string())
-    }
 }

@@ -4,6 +4,13 @@
 //! |---|---|
 //! | `POST /sync {"path", "wait", "timeout"}` | where each replica stands |
 //! | `GET /list` | the databases, their replicas, and how they are |
+//! | `GET /info` | version, process, and for how long it has run |
+
+mod ask;
+mod messages;
+
+pub use ask::{AskError, ask_info, ask_list, ask_sync};
+pub use messages::{DatabaseAnswer, InfoAnswer, ReplicaAnswer, SyncAnswer, SyncQuestion};
 
 use std::convert::Infallible;
 use std::io;
@@ -19,16 +26,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
+
+use messages::Refusal;
 
 use super::Fleet;
-use crate::ltx::Txid;
 use crate::native::config::Socket;
-use crate::native::replicate::{SyncRequest, Synced};
+use crate::native::replicate::SyncRequest;
 
 /// How many connections are answered at a time.
 const CONNECTIONS: usize = 32;
@@ -39,61 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long `sync` waits unless it says.
 const SYNC_TIME: Duration = Duration::from_secs(30);
 
-/// What `POST /sync` takes.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SyncQuestion {
-    /// The database.
-    pub path: PathBuf,
-    /// Answer when every replica has confirmed what is committed now.
-    #[serde(default)]
-    pub wait: bool,
-    /// For so many seconds at most.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<f64>,
-}
-
-/// What it answers.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SyncAnswer {
-    /// `synced`: every replica has it; `requested`: it was not waited for.
-    pub status: String,
-    /// The database.
-    pub path: PathBuf,
-    /// The replicas.
-    pub replicas: Vec<ReplicaAnswer>,
-}
-
-/// Where a replica stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ReplicaAnswer {
-    /// Its URL.
-    pub replica: String,
-    /// Its transaction.
-    pub txid: Option<Txid>,
-    /// Why it does not get on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-}
-
-/// A database in `GET /list`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DatabaseAnswer {
-    /// The database.
-    pub path: PathBuf,
-    /// `replicating`, or `failing`.
-    pub status: String,
-    /// Why it cannot be followed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<String>,
-    /// Its replicas.
-    pub replicas: Vec<ReplicaAnswer>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Refusal {
-    error: String,
-}
+const OFFERED: &str = "there are GET /info, GET /list and POST /sync";
 
 /// The socket, as long as it is kept.
 #[derive(Debug)]
@@ -151,6 +105,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 }
 
 async fn accept(listener: UnixListener, fleet: Fleet) {
+    let start = Instant::now();
     let mut connections = JoinSet::new();
     loop {
         if connections.len() >= CONNECTIONS {
@@ -159,7 +114,7 @@ async fn accept(listener: UnixListener, fleet: Fleet) {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let fleet = fleet.clone();
-                connections.spawn_local(answer_one(stream, fleet));
+                connections.spawn_local(answer_one(stream, fleet, start));
             }
             Err(error) => {
                 tracing::debug!("cannot accept a connection to the control socket: {error}");
@@ -170,10 +125,10 @@ async fn accept(listener: UnixListener, fleet: Fleet) {
     }
 }
 
-async fn answer_one(stream: UnixStream, fleet: Fleet) {
+async fn answer_one(stream: UnixStream, fleet: Fleet, start: Instant) {
     let service = service_fn(|request| {
         let fleet = fleet.clone();
-        async move { Ok::<_, Infallible>(answer(&fleet, request).await) }
+        async move { Ok::<_, Infallible>(answer(&fleet, start, request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -186,9 +141,18 @@ async fn answer_one(stream: UnixStream, fleet: Fleet) {
     }
 }
 
-async fn answer(fleet: &Fleet, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(fleet: &Fleet, start: Instant, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
     match (request.method(), path.as_str()) {
+        (&Method::GET, "/info") => json(
+            StatusCode::OK,
+            &InfoAnswer {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                uptime_seconds: start.elapsed().as_secs_f64(),
+                databases: fleet.databases().borrow().len(),
+            },
+        ),
         (&Method::GET, "/list") => json(StatusCode::OK, &list(fleet)),
         (&Method::POST, "/sync") => {
             let body = Limited::new(request.into_body(), REQUEST_BYTES).collect();
@@ -205,11 +169,8 @@ async fn answer(fleet: &Fleet, request: Request<Incoming>) -> Response<Full<Byte
                 ),
             }
         }
-        (_, "/sync" | "/list") => refuse(StatusCode::METHOD_NOT_ALLOWED, "GET /list, POST /sync".to_owned()),
-        _ => refuse(
-            StatusCode::NOT_FOUND,
-            "there are GET /list and POST /sync".to_owned(),
-        ),
+        (_, "/sync" | "/list" | "/info") => refuse(StatusCode::METHOD_NOT_ALLOWED, OFFERED.to_owned()),
+        _ => refuse(StatusCode::NOT_FOUND, OFFERED.to_owned()),
     }
 }
 
@@ -319,16 +280,6 @@ async fn sync(fleet: &Fleet, question: SyncQuestion) -> Response<Full<Bytes>> {
     }
 }
 
-impl From<Synced> for ReplicaAnswer {
-    fn from(synced: Synced) -> Self {
-        Self {
-            replica: synced.replica,
-            txid: Some(synced.position.txid),
-            failure: None,
-        }
-    }
-}
-
 fn refuse(status: StatusCode, error: String) -> Response<Full<Bytes>> {
     json(status, &Refusal { error })
 }
@@ -341,60 +292,4 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response<Full<Bytes>> {
     let kind = hyper::header::HeaderValue::from_static("application/json");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     response
-}
-
-/// Why a question got no answer.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AskError {
-    /// Nobody listens.
-    #[error("no walferry takes commands at {}: {source}; is socket enabled in its configuration?", path.display())]
-    Silent {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It says why not.
-    #[error("{0}")]
-    Refused(String),
-    /// The answer cannot be understood.
-    #[error("what answers at the control socket is no walferry: {0}")]
-    Unreadable(String),
-}
-
-/// Asks the walferry at a socket to sync a database.
-pub async fn ask_sync(socket: &Path, question: &SyncQuestion) -> Result<SyncAnswer, AskError> {
-    let silent = |source| AskError::Silent {
-        path: socket.to_owned(),
-        source,
-    };
-    let unreadable = |error: &dyn std::error::Error| AskError::Unreadable(error.to_string());
-    let stream = UnixStream::connect(socket).await.map_err(silent)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unreadable(&error))?;
-    let connection = tokio::task::spawn_local(connection);
-    let body = serde_json::to_vec(question).map_err(|error| unreadable(&error))?;
-    let request = Request::post("/sync")
-        .header(hyper::header::HOST, "walferry")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(|error| unreadable(&error))?;
-    let response = sender
-        .send_request(request)
-        .await
-        .map_err(|error| unreadable(&error))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), REQUEST_BYTES)
-        .collect()
-        .await
-        .map_err(|error| AskError::Unreadable(error.to_string()))?
-        .to_bytes();
-    connection.abort();
-    if status.is_success() {
-        serde_json::from_slice(&body).map_err(|error| unreadable(&error))
-    } else {
-        let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
-        Err(AskError::Refused(refusal.error))
-    }
 }
