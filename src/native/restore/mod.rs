@@ -4,7 +4,6 @@
 //! a temporary file, which gets its name only when the result is proven and on disk. Segments that turn out to be
 //! damaged or gone on the way are left out of the next plan; what is written of the same state stays.
 
-mod drain;
 mod error;
 mod follow;
 mod integrity;

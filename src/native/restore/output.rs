@@ -8,7 +8,6 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 use tokio::sync::Semaphore;
 
-use super::drain::Drain;
 use super::follow::State;
 use super::integrity;
 use super::placing::{Failure, Memory, Placed, place};
@@ -112,7 +111,6 @@ impl Output {
         progress: &mut impl FnMut(u64, u64),
     ) -> Result<(), Failure> {
         let (mut have, mut sum) = (std::mem::take(&mut self.have), self.sum);
-        let mut drain = Drain::new(Arc::clone(&self.shared));
         let result = {
             let mut placed = restore
                 .chunks()
@@ -126,12 +124,8 @@ impl Output {
             loop {
                 match placed.try_next().await {
                     Ok(Some((part, len))) => {
-                        let written = self.page_size.len().saturating_mul(part.pages.len());
                         sum = sum.join(part.sum);
                         have.extend(part.pages);
-                        if let Err(error) = drain.wrote(written as u64).await {
-                            break Err(Failure::Output(error));
-                        }
                         fetched = fetched.saturating_add(len);
                         progress(fetched, restore.bytes());
                     }
@@ -141,7 +135,6 @@ impl Output {
             }
         };
         (self.have, self.sum) = (have, sum);
-        drain.finish().await.map_err(Failure::Output)?;
         result
     }
 
