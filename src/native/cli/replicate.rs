@@ -65,7 +65,7 @@ pub(super) struct Replicate {
     #[arg(long)]
     takeover: bool,
 
-    /// Under load, ship once in this time; the first write after a pause ships at once [default: 1s]
+    /// Under load, ship once in this time on the whole; the first write after a pause ships at once [default: 1s]
     #[arg(long, value_name = "TIME", value_parser = values::interval, requires = "database")]
     sync_interval: Option<Duration>,
 
@@ -78,7 +78,7 @@ pub(super) struct Replicate {
     #[arg(long, requires = "database")]
     set_wal: bool,
 
-    /// When the WAL is longer, take the write lock for the moment it needs to start again [default: 64MiB]
+    /// Keep the WAL shorter than this, at the price of a wait for writers that are faster than the disk [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = values::size, requires = "database")]
     wal_limit: Option<u64>,
 
