@@ -22,7 +22,7 @@ use std::time::Duration;
 use serde_json::Value;
 use support::proxy::{Fate, Proxy};
 use support::s3::S3;
-use support::{Destination, Process, project, replicate, run_app, wait_until, walferry};
+use support::{Destination, Process, replicate, run_app, wait_until, walferry};
 
 /// The user that tests are when they are not root.
 const NOBODY: u32 = 65_534;
@@ -276,13 +276,8 @@ fn a_read_only_file_system_is_named() {
 fn litestream_is_named_while_it_runs_and_by_what_it_leaves() {
     let place = Place::new();
     let replica = place.folder.path().join("litestream-replica");
-    let program = project().join(".tools/litestream-0.5.17/litestream");
-    let program = std::env::var_os("LITESTREAM_0_5_17").map_or(program, PathBuf::from);
-    let mut command = Command::new(program);
-    command
-        .env_remove("AWS_CA_BUNDLE")
-        .arg("replicate")
-        .arg(&place.db);
+    let mut command = support::litestream::litestream("0.5.17");
+    command.arg("replicate").arg(&place.db);
     command.arg(format!("file://{}", replica.display()));
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let litestream = Process::start(&mut command);

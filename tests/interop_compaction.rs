@@ -16,14 +16,15 @@ mod support;
 mod upkeep;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
+use std::process::Output;
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::s3::{S3, authorize};
+use support::litestream::{litestream, litestream_restore};
+use support::s3::S3;
 use support::{
-    Destination, Process, app, assert_same_file, project, replicate, restore, restore_ok, run_app, wait_until,
+    Destination, Process, app, assert_same_file, replicate, restore, restore_ok, run_app, wait_until,
 };
 use upkeep::restored;
 use walferry::ltx::{Header, Timestamp, Txid};
@@ -326,28 +327,6 @@ fn ends(replica: &Path, level: u8) -> Vec<Txid> {
 
 fn objects(replica: &Path, level: u8) -> usize {
     fs::read_dir(replica.join(format!("ltx/{level}"))).map_or(0, Iterator::count)
-}
-
-fn litestream(version: &str) -> Command {
-    let program: PathBuf = project().join(format!(".tools/litestream-{version}/litestream"));
-    assert!(
-        program.exists(),
-        "{} is missing: run `node scripts/setup.mjs`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    authorize(&mut command);
-    command
-}
-
-fn litestream_restore(version: &str, destination: &Destination, out: &Path, extra: &[&str]) -> Output {
-    let url = match destination {
-        Destination::Folder(path) => format!("file://{}", path.display()),
-        other => format!("{}&forcePathStyle=true&region=us-east-1", other.url()),
-    };
-    let mut command = litestream(version);
-    command.arg("restore").args(extra).arg("-o").arg(out).arg(url);
-    command.output().unwrap()
 }
 
 fn text(output: &Output) -> String {

@@ -12,12 +12,13 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
+use support::litestream::litestream;
 use support::s3::{S3, authorize};
 use support::{
-    Destination, Process, Worker, app, assert_same_file, project, replicate, restore_ok, run_app, walferry,
+    Destination, Process, Worker, app, assert_same_file, replicate, restore_ok, run_app, walferry,
 };
 
 #[test]
@@ -47,7 +48,7 @@ fn a_worker_refuses_what_makes_no_promise() {
     let database = folder.path().join("app.db");
     run_app(&["create", database.to_str().unwrap(), "4096", "none"]);
     let replica = folder.path().join("theirs");
-    let output = litestream()
+    let output = litestream("0.5.17")
         .arg("replicate")
         .arg("-once")
         .arg(&database)
@@ -89,7 +90,7 @@ fn way_out(folder: &Path, source: &Destination, target: &Destination) {
     assert!(first["copied"].as_u64().unwrap() > 3, "{first}");
     // Litestream proves each segment that was packed anew.
     let out = folder.join("theirs.db");
-    let output = litestream()
+    let output = litestream("0.5.17")
         .args(["restore", "-integrity-check", "full", "-o"])
         .arg(&out)
         .arg(target.url())
@@ -124,17 +125,4 @@ fn copy(source: &Destination, target: &Destination, extra: &[&str]) -> Output {
         .args([source.url(), target.url()])
         .output()
         .unwrap()
-}
-
-fn litestream() -> Command {
-    let program = project().join(".tools/litestream-0.5.17/litestream");
-    assert!(
-        program.exists(),
-        "{} is missing: run `node scripts/setup.mjs --tests`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    authorize(&mut command);
-    command.env("AWS_REGION", "us-east-1");
-    command
 }

@@ -15,11 +15,11 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 use std::time::Duration;
 
+use support::litestream::{litestream, litestream_restore};
 use support::{
-    Destination, Process, app, assert_same_file, project, replicate, restore, restore_ok, run_app, wait_until,
+    Destination, Process, app, assert_same_file, replicate, restore, restore_ok, run_app, wait_until,
 };
 
 const FRAMES_ONLY: &str = "0.5.15";
@@ -64,7 +64,7 @@ fn litestream_refuses_deflate() {
     let folder = tempfile::tempdir().unwrap();
     let (_, replica) = fill("deflate", 4096, folder.path());
     let out = folder.path().join("out.db");
-    let output = litestream_restore(BLOCKS, &replica, &out, &[]);
+    let output = litestream_restore(BLOCKS, &Destination::Folder(replica.clone()), &out, &[]);
     assert!(!output.status.success());
     assert!(!out.exists());
     restore_ok(&Destination::Folder(replica), &out);
@@ -107,7 +107,7 @@ fn restores_litestreams_folder(version: &str, page_size: usize, auto_vacuum: &st
         folder.path().join("ours-then.db"),
         folder.path().join("theirs-then.db"),
     );
-    let output = litestream_restore(version, &replica, &theirs, &["-txid", &txid]);
+    let output = litestream_restore(version, &Destination::Folder(replica), &theirs, &["-txid", &txid]);
     assert!(
         output.status.success(),
         "{}",
@@ -126,7 +126,12 @@ fn litestream_restores(codec: &str, version: &str, page_size: usize) {
     let folder = tempfile::tempdir().unwrap();
     let (database, replica) = fill(codec, page_size, folder.path());
     let out = folder.path().join("out.db");
-    let output = litestream_restore(version, &replica, &out, &["-integrity-check", "full"]);
+    let output = litestream_restore(
+        version,
+        &Destination::Folder(replica),
+        &out,
+        &["-integrity-check", "full"],
+    );
     assert!(
         output.status.success(),
         "{}",
@@ -174,31 +179,6 @@ fn configuration(database: &Path, replica: &Path) -> String {
         database.display(),
         replica.display()
     )
-}
-
-fn litestream(version: &str) -> Command {
-    let program = project().join(format!(".tools/litestream-{version}/litestream"));
-    assert!(
-        program.exists(),
-        "{} is missing: run `node scripts/setup.mjs`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    // Litestream ends at once if it is set.
-    command.env_remove("AWS_CA_BUNDLE");
-    command
-}
-
-fn litestream_restore(version: &str, replica: &Path, out: &Path, extra: &[&str]) -> Output {
-    let url = format!("file://{}", replica.display());
-    litestream(version)
-        .arg("restore")
-        .args(extra)
-        .arg("-o")
-        .arg(out)
-        .arg(url)
-        .output()
-        .unwrap()
 }
 
 fn segments(replica: &Path, level: u8) -> usize {

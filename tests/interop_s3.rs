@@ -12,13 +12,11 @@ mod support;
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 use std::time::Duration;
 
-use support::s3::{S3, authorize};
-use support::{
-    Destination, Process, app, assert_same_file, project, replicate, restore, restore_ok, run_app, wait_until,
-};
+use support::litestream::{litestream, litestream_restore};
+use support::s3::S3;
+use support::{Process, app, assert_same_file, replicate, restore, restore_ok, run_app, wait_until};
 
 const FRAMES_ONLY: &str = "0.5.15";
 const BLOCKS: &str = "0.5.17";
@@ -148,27 +146,4 @@ fn configuration(database: &Path, server: &S3, path: &str) -> String {
         S3::BUCKET,
         server.endpoint()
     )
-}
-
-fn litestream(version: &str) -> Command {
-    let program = project().join(format!(".tools/litestream-{version}/litestream"));
-    assert!(
-        program.exists(),
-        "{} is missing: run `node scripts/setup.mjs --tests`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    authorize(&mut command);
-    command
-}
-
-fn litestream_restore(version: &str, replica: &Destination, out: &Path, extra: &[&str]) -> Output {
-    litestream(version)
-        .arg("restore")
-        .args(extra)
-        .arg("-o")
-        .arg(out)
-        .arg(format!("{}&region=us-east-1", replica.url()))
-        .output()
-        .unwrap()
 }

@@ -12,13 +12,14 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 use std::time::Duration;
 
+use support::litestream::litestream;
 use support::proxy::{Fate, Proxy};
 use support::s3::{S3, replica_at};
 use support::{
-    Destination, Process, app, assert_same_file, project, restore, restore_ok, run_app, wait_until, walferry,
+    Destination, Process, app, assert_same_file, restore, restore_ok, run_app, wait_until, walferry,
 };
 
 const PAGE_SIZE: usize = 4096;
@@ -67,7 +68,12 @@ impl Past {
     }
 
     fn ship(&self) -> Process {
-        let shipping = Process::start(litestream().arg("replicate").arg("-config").arg(&self.config));
+        let shipping = Process::start(
+            litestream("0.3.13")
+                .arg("replicate")
+                .arg("-config")
+                .arg(&self.config),
+        );
         std::thread::sleep(Duration::from_millis(300));
         shipping
     }
@@ -86,7 +92,7 @@ impl Past {
     /// What the old Litestream restores.
     fn theirs(&self, name: &str, time: &str) -> PathBuf {
         let out = self.path(name);
-        let output = litestream()
+        let output = litestream("0.3.13")
             .args(["restore", "-timestamp", time, "-o"])
             .arg(&out)
             .arg("-config")
@@ -434,21 +440,6 @@ fn the_old_layout_is_drilled_and_chosen() {
     }
     let output = walferry().args(["verify", &destination.url()]).output().unwrap();
     assert_eq!(output.status.code(), Some(7), "{}", said(&output));
-}
-
-fn litestream() -> Command {
-    let program = std::env::var_os("LITESTREAM_0_3_13").map_or_else(
-        || project().join(".tools/litestream-0.3.13/litestream"),
-        PathBuf::from,
-    );
-    assert!(
-        program.exists(),
-        "{} is missing: run `node scripts/setup.mjs --tests`",
-        program.display()
-    );
-    let mut command = Command::new(program);
-    command.env_remove("AWS_CA_BUNDLE");
-    command
 }
 
 fn now() -> String {

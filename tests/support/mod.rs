@@ -9,6 +9,7 @@
 )]
 
 pub mod fleet;
+pub mod litestream;
 pub mod proxy;
 pub mod running;
 pub mod s3;
