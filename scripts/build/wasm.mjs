@@ -31,8 +31,8 @@ export async function bindgen(features, dir, bindgenArgs) {
  * Shrinks a wasm file. It may use what the compiler declared, and `features` besides: never all that wasm-opt knows, for
  * browsers refuse what that makes.
  */
-export async function optimize(from, to, features = []) {
-  const args = [from, '-o', to, '-Oz', '--strip-debug', '--strip-producers', ...features.map((feature) => `--enable-${feature}`)];
+export async function optimize(from, to, features = [], passes = ['-Oz']) {
+  const args = [from, '-o', to, ...passes, '--strip-debug', '--strip-producers', ...features.map((feature) => `--enable-${feature}`)];
   await run(inRoot('node_modules', '.bin', 'wasm-opt'), args, { what: `wasm-opt of ${from}` });
 }
 

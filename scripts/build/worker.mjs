@@ -28,7 +28,7 @@ async function make(name, features) {
     await replaceFolder(inRoot('build', name), async (dir) => {
       await bundle(glue, dir);
       // wasm-bindgen's abort handler catches exceptions; the compiler does not know of it.
-      await optimize(join(glue, 'index_bg.wasm'), join(dir, 'index_bg.wasm'), ['exception-handling']);
+      await optimize(join(glue, 'index_bg.wasm'), join(dir, 'index_bg.wasm'), ['exception-handling'], ['-Oz', '--gufa', '-Oz']);
     });
   });
   return [size(wasm)];

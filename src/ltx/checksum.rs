@@ -2,14 +2,18 @@
 //! checksum and the database sum both follow from it.
 
 use std::fmt;
+use std::hint::black_box;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use crc::{CRC_64_GO_ISO, Crc, Table};
 use serde::{Deserialize, Serialize};
 
 use super::{PageSize, Pgno};
 
-static CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_GO_ISO);
+/// Made at the first use, within some microseconds: as data, it would be 32 kB of every WebAssembly file.
+static CRC: LazyLock<Crc<u64, Table<16>>> =
+    LazyLock::new(|| Crc::<u64, Table<16>>::new(black_box(&CRC_64_GO_ISO)));
 
 /// x^64 + x^4 + x^3 + x + 1, reflected.
 const POLYNOMIAL: u64 = 0xD800_0000_0000_0000;

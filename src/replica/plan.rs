@@ -158,7 +158,7 @@ fn furthest(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan
             usable.push(*segment);
         }
     }
-    usable.sort_by_key(|segment| segment.id.min);
+    usable.sort_unstable_by_key(|segment| segment.id.min);
 
     let mut plan = Plan::default();
     let mut at = from;

@@ -12,7 +12,7 @@ use crate::ltx::IndexEntry;
 use crate::store::Store;
 
 /// One read that is to be made.
-struct Read {
+pub(super) struct Read {
     segment: usize,
     offset: u64,
     len: u64,
@@ -48,15 +48,20 @@ impl Restore<'_> {
         if let Some(part) = walk.next().await? {
             return Ok(Some((part, (walk, ledger))));
         }
+        self.end(&walk, &ledger);
+        Ok(None)
+    }
+
+    /// Leaves the hashes of the indexes, which have all been read.
+    pub(super) fn end(&self, walk: &Walk<'_>, ledger: &Ledger) {
         for (opened, cursor) in self.opened.iter().zip(walk.cursors()) {
             if let Some(hash) = cursor.hash() {
                 ledger.index(opened.segment.id, hash.clone());
             }
         }
-        Ok(None)
     }
 
-    async fn fetch(&self, read: Read, ledger: Arc<Ledger>) -> Result<Chunk> {
+    pub(super) async fn fetch(&self, read: Read, ledger: Arc<Ledger>) -> Result<Chunk> {
         // The walk counts the segments that were opened.
         let opened = self
             .opened
@@ -87,7 +92,7 @@ impl Restore<'_> {
     }
 }
 
-fn reads(part: &Part) -> Vec<Read> {
+pub(super) fn reads(part: &Part) -> Vec<Read> {
     let reads = part.reads().map(|(fetch, needed)| Read {
         segment: part.segment,
         offset: fetch.offset,

@@ -19,6 +19,7 @@ mod fetching;
 mod history;
 mod ledger;
 mod opened;
+mod ordered;
 mod planned;
 mod times;
 mod walk;
@@ -27,6 +28,7 @@ pub use chunk::{Chunk, Scratch};
 pub use damage::{Damage, check};
 pub use error::Error;
 pub use history::members;
+pub use ordered::Piece;
 pub use times::time_of;
 
 use std::cell::RefCell;
@@ -66,16 +68,20 @@ pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage:
         return Err(PlanError::Behind { from }.into());
     }
     segments.retain(|segment| !damage.includes(segment.id));
-    let timeless = segments.iter().filter(|segment| segment.timestamp.is_none());
-    let timeless: BTreeSet<SegmentId> = timeless.map(|segment| segment.id).collect();
+    let mut timeless: BTreeSet<SegmentId> = BTreeSet::new();
+    let without = segments.iter().filter(|segment| segment.timestamp.is_none());
+    timeless.extend(without.map(|segment| segment.id));
     let history = history::toward(store, &mut segments, target, after, damage).await?;
     let found = plan(&segments, target, from);
     if let Some(after) = history.hole(&segments, target, damage) {
         return Err(PlanError::Hole { after }.into());
     }
     let (mut plan, mut bundled) = (found?, history.places);
-    let planned: BTreeSet<SegmentId> = plan.segments.iter().map(|segment| segment.id).collect();
-    bundled.retain(|id, _| planned.contains(id));
+    // Each reaches further than the one before.
+    let in_plan = |max| plan.segments.binary_search_by_key(&max, |segment| segment.id.max);
+    bundled.retain(|id, _| {
+        in_plan(id.max).is_ok_and(|at| plan.segments.get(at).is_some_and(|found| found.id == *id))
+    });
     plan.bundled = bundled;
     for segment in &mut plan.segments {
         // What was told to choose by was no exact time.

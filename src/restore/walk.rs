@@ -28,6 +28,8 @@ pub(super) struct Walk<'a> {
     /// The window, and where in it: which segment is next.
     start: u64,
     segment: usize,
+    /// Pages in it.
+    window: u64,
     /// Pages that any segment may hold.
     end: u64,
 }
@@ -35,6 +37,8 @@ pub(super) struct Walk<'a> {
 /// What a segment brings in a window.
 #[derive(Debug)]
 pub(super) struct Part {
+    /// The first page of the window.
+    pub(super) start: u64,
     /// Which segment, counted from the newest.
     pub(super) segment: usize,
     pub(super) entries: Vec<IndexEntry>,
@@ -60,20 +64,27 @@ impl<'a> Walk<'a> {
             map: PageMap::new(newest.header.page_size, commits.clone(), have),
             start: 1,
             segment: 0,
+            window: WINDOW,
             end: commits.max().map_or(1, |last| u64::from(last).saturating_add(1)),
         }))
+    }
+
+    /// The same in windows of so many pages.
+    pub(super) fn in_windows(self, window: u64) -> Self {
+        Self { window, ..self }
     }
 
     /// What the next segment brings, the newest first in each window; `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Part>> {
         while self.start < self.end {
-            let end = self.start.saturating_add(WINDOW);
+            let end = self.start.saturating_add(self.window);
             // The last window takes the end of each index too.
             let until = if end >= self.end { u64::MAX } else { end };
             while let Some(cursor) = self.cursors.get_mut(self.segment) {
                 let segment = self.segment;
                 self.segment = segment.saturating_add(1);
                 let mut part = Part {
+                    start: self.start,
                     segment,
                     entries: Vec::new(),
                     needed: Vec::new(),

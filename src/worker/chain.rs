@@ -29,7 +29,7 @@ pub(super) struct Chain {
 /// for a person to decide about.
 pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_by_key(|&at| {
+    order.sort_unstable_by_key(|&at| {
         steps
             .get(at)
             .map(|step| (step.id.min, step.id.level, step.id.max))

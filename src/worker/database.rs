@@ -186,7 +186,7 @@ impl Database {
             }
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
             Route::Segment(_, id) => queries::holds(&replica, id).await,
-            Route::Databases | Route::Metrics => {
+            Route::Databases | Route::Metrics | Route::Whole(_) => {
                 Err(Failure::new(404, "unknown_route", "No database is named."))
             }
             #[cfg(feature = "fault-points")]

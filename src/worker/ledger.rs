@@ -286,12 +286,10 @@ impl Ledger {
     /// How many there are, and their bytes.
     pub(super) fn totals(&self) -> Result<(u64, u64), Failure> {
         let totals = self.text(
-            "SELECT json_array(count(*), total(size)) FROM objects WHERE leaving IS NULL",
+            "SELECT json_array(count(*), coalesce(sum(size), 0)) FROM objects WHERE leaving IS NULL",
             [],
         )?;
-        let (segments, bytes): (u64, f64) =
-            serde_json::from_str(&totals.unwrap_or_default()).map_err(|error| fault(&error))?;
-        Ok((segments, bytes as u64))
+        serde_json::from_str(&totals.unwrap_or_default()).map_err(|error| fault(&error))
     }
 
     /// Where the segments of a level that reach beyond `after` start. Raw segments do not overlap: those before the last

@@ -24,6 +24,7 @@
 //! | the same `?offset=&size=`                          | a part of it: 202 `{"offset"}`, where the next one starts, at the end as above; 409 with `Walferry-Offset` if it starts elsewhere |
 //! | `GET /v1/?after=&limit=`                           | `{"databases":[…],"next"}`: each as it last reported; needs a token for all |
 //! | `GET /metrics`                                     | the same for Prometheus                                     |
+//! | `GET /v1/{db}/db?txid=\|timestamp=`                | that state, as a database file, whole                       |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET /v1/{db}/ltx?level=10`, `GET …/ltx/10/{min}-{max}.bundle` | raw segments of the past, bundled: see `crate::replica`      |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
@@ -77,6 +78,7 @@ mod replica;
 mod route;
 mod upkeep;
 mod upload;
+mod whole;
 
 pub use database::Database;
 pub use registry::Registry;
@@ -145,6 +147,7 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             headers.set(EXPIRES, &expires.to_string())?;
             ask(env, &db, question).await
         }
+        Route::Whole(db) => whole::get(request, env, db).await,
         Route::Databases | Route::Metrics => {
             let question = Request::new(&request.inner().url(), Method::Get)?;
             let answer = registry::registry(env)?.fetch_with_request(question).await?;

@@ -1,4 +1,4 @@
-//! A stream of known length into R2, written piece by piece.
+//! A stream of known length, into R2 or to a client, written piece by piece.
 
 use worker::js_sys::{BigInt, Error, Promise, Uint8Array};
 use worker::wasm_bindgen::JsValue;
@@ -22,11 +22,9 @@ impl Pipe {
         Ok((Self { writer }, stream.readable()))
     }
 
-    /// Returns when R2 has taken the bytes, so that no more than one piece is ever on its way.
-    pub(super) async fn write(&self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            settled(self.writer.write_with_chunk(&Uint8Array::from(bytes))).await;
-        }
+    /// Returns when the bytes are taken, so that no more than one piece is ever on its way; false if nobody will.
+    pub(super) async fn write(&self, bytes: &[u8]) -> bool {
+        bytes.is_empty() || settled(self.writer.write_with_chunk(&Uint8Array::from(bytes))).await
     }
 
     pub(super) async fn close(&self) {
@@ -40,6 +38,6 @@ impl Pipe {
     }
 }
 
-async fn settled(promise: Promise) {
-    let _ = JsFuture::from(promise).await;
+async fn settled(promise: Promise) -> bool {
+    JsFuture::from(promise).await.is_ok()
 }

@@ -12,7 +12,7 @@ use super::replica::Replica;
 use super::upkeep::{self, Trouble};
 use super::{at_least, route};
 use crate::ltx::Txid;
-use crate::replica::{Layout, Position, SegmentId, SegmentInfo, Target, plan as plan_of};
+use crate::replica::{Layout, Position, SegmentId, SegmentInfo, plan as plan_of};
 
 /// The most that one answer lists.
 const MAX_PAGE: u32 = 1000;
@@ -80,15 +80,7 @@ pub(super) async fn list(request: &Request, replica: &Replica) -> Result<Respons
 /// `GET /v1/{db}/plan?txid=|timestamp=&from=`
 pub(super) async fn plan(request: &Request, replica: &Replica) -> Result<Response, Failure> {
     let query = Query::of(request, &["txid", "timestamp", "from"])?;
-    let target = match (query.txid("txid")?, query.time("timestamp")?) {
-        (None, None) => Target::Latest,
-        (Some(txid), None) => Target::Txid(txid),
-        (None, Some(time)) => Target::Time(time),
-        (Some(_), Some(_)) => {
-            let message = "Give txid or timestamp, not both.";
-            return Err(Failure::bad_request("ambiguous_target", message));
-        }
-    };
+    let target = query.target()?;
     let from = query.txid("from")?.unwrap_or_default();
     let head = at_least::head(request, replica).await?.position;
     check_from(from, head)?;

@@ -5,6 +5,7 @@ use worker::{Request, js_sys};
 
 use super::failure::Failure;
 use crate::ltx::{Timestamp, Txid};
+use crate::replica::Target;
 
 /// The parameters of one request.
 #[derive(Debug)]
@@ -54,6 +55,19 @@ impl Query {
             })
         };
         self.text(name).map(parse).transpose()
+    }
+
+    /// The state that `txid` or `timestamp` names; the newest if there is neither.
+    pub(super) fn target(&self) -> Result<Target, Failure> {
+        match (self.txid("txid")?, self.time("timestamp")?) {
+            (None, None) => Ok(Target::Latest),
+            (Some(txid), None) => Ok(Target::Txid(txid)),
+            (None, Some(time)) => Ok(Target::Time(time)),
+            (Some(_), Some(_)) => {
+                let message = "Give txid or timestamp, not both.";
+                Err(Failure::bad_request("ambiguous_target", message))
+            }
+        }
     }
 
     pub(super) fn number(

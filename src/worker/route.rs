@@ -22,6 +22,8 @@ pub(super) enum Route {
     Plan(Db),
     Segment(Db, SegmentId),
     Follow(Db),
+    /// A state, as the file that it is.
+    Whole(Db),
     /// Forgets what the object remembers of a database, and reads the bucket again.
     Rebuild(Db),
     #[cfg(feature = "fault-points")]
@@ -40,6 +42,7 @@ impl Route {
             ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
             ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
             ["", "v1", db, "follow"] => Ok(Self::Follow(Db::parse(db)?)),
+            ["", "v1", db, "db"] => Ok(Self::Whole(Db::parse(db)?)),
             ["", "v1", db, "rebuild"] => Ok(Self::Rebuild(Db::parse(db)?)),
             ["", "v1", db, "ltx", level, name] => Ok(Self::Segment(Db::parse(db)?, segment(level, name)?)),
             _ => Err(unknown(path)),
@@ -54,6 +57,7 @@ impl Route {
             | Self::Plan(db)
             | Self::Segment(db, _)
             | Self::Follow(db)
+            | Self::Whole(db)
             | Self::Rebuild(db) => Some(db),
             Self::Databases | Self::Metrics => None,
             #[cfg(feature = "fault-points")]
@@ -65,9 +69,12 @@ impl Route {
     pub(super) fn scope(&self, method: &str) -> Scope {
         match self {
             Self::Segment(..) if method == "PUT" => Scope::Write,
-            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Segment(..) | Self::Follow(_) => {
-                Scope::Read
-            }
+            Self::Head(_)
+            | Self::List(_)
+            | Self::Plan(_)
+            | Self::Segment(..)
+            | Self::Follow(_)
+            | Self::Whole(_) => Scope::Read,
             Self::Rebuild(_) | Self::Databases | Self::Metrics => Scope::Admin,
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => Scope::Admin,
@@ -78,7 +85,7 @@ impl Route {
     fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Databases | Self::Metrics => &["GET"],
-            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Follow(_) => &["GET"],
+            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Follow(_) | Self::Whole(_) => &["GET"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
             Self::Rebuild(_) => &["POST"],
             #[cfg(feature = "fault-points")]

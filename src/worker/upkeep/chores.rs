@@ -180,7 +180,7 @@ impl Desk<'_> {
     /// Takes out of every answer, then out of the bucket.
     async fn delete(&self, mut ids: Vec<SegmentId>) -> Result<(), Failure> {
         // What is left at any moment goes on from something: those that lead to others go first.
-        ids.sort();
+        ids.sort_unstable();
         let Replica { ledger, lock, .. } = self.replica;
         {
             let guard = lock.enter().await?;
