@@ -2,26 +2,15 @@
 //! checksum and the database sum both follow from it.
 
 use std::fmt;
-use std::hint::black_box;
 use std::str::FromStr;
-use std::sync::LazyLock;
 
-use crc::{CRC_64_GO_ISO, Crc, Table};
 use serde::{Deserialize, Serialize};
 
+use super::crc64::{crc64, extend};
 use super::{PageSize, Pgno};
-
-/// Made at the first use, within some microseconds: as data, it would be 32 kB of every WebAssembly file.
-static CRC: LazyLock<Crc<u64, Table<16>>> =
-    LazyLock::new(|| Crc::<u64, Table<16>>::new(black_box(&CRC_64_GO_ISO)));
 
 /// x^64 + x^4 + x^3 + x + 1, reflected.
 const POLYNOMIAL: u64 = 0xD800_0000_0000_0000;
-
-/// CRC-64/GO-ISO of some bytes.
-pub(crate) fn crc64(bytes: &[u8]) -> u64 {
-    CRC.checksum(bytes)
-}
 
 /// `crc64(u32be(pgno) ‖ page)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -30,10 +19,7 @@ pub struct PageCrc(pub u64);
 impl PageCrc {
     /// Hashes a page under its number, so that two swapped pages do not cancel out.
     pub fn of(pgno: Pgno, page: &[u8]) -> Self {
-        let mut digest = CRC.digest();
-        digest.update(&pgno.0.to_be_bytes());
-        digest.update(page);
-        Self(digest.finalize())
+        Self(extend(crc64(&pgno.0.to_be_bytes()), page))
     }
 }
 
@@ -130,24 +116,21 @@ impl FileHasher {
     }
 
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        let register = !self.crc;
-        let mut digest = CRC.digest_with_initial(register.reverse_bits());
-        digest.update(bytes);
-        self.crc = digest.finalize();
+        self.crc = extend(self.crc, bytes);
         self.len = self.len.saturating_add(bytes.len() as u64);
     }
 
     /// As `update(page)`, without reading the page again: with `crc(A ‖ B) = shift(crc(A), |B|) ^ crc(B)`,
     /// the part of the page number is taken out of `page_crc`, which covers number and page.
     pub(crate) fn update_page(&mut self, pgno: Pgno, page_crc: PageCrc) {
-        let number = CRC.checksum(&pgno.0.to_be_bytes());
+        let number = crc64(&pgno.0.to_be_bytes());
         self.crc = multiply(self.crc ^ number, self.page_shift) ^ page_crc.0;
         self.len = self.len.saturating_add(u64::from(self.page_size.get()));
     }
 
     /// Puts bytes before all that was hashed so far.
     pub(crate) fn prefix(&mut self, bytes: &[u8]) {
-        self.crc ^= multiply(CRC.checksum(bytes), x_to_the_8(self.len));
+        self.crc ^= multiply(crc64(bytes), x_to_the_8(self.len));
         self.len = self.len.saturating_add(bytes.len() as u64);
     }
 
@@ -199,11 +182,6 @@ fn x_to_the_8(mut bytes: u64) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-
-    #[test]
-    fn crc_is_go_iso() {
-        assert_eq!(CRC.checksum(b"123456789"), 0xb909_56c7_75a4_1001);
-    }
 
     proptest! {
         #[test]

@@ -21,6 +21,7 @@
 mod bytes;
 mod checksum;
 mod codec;
+mod crc64;
 mod decoder;
 mod encoder;
 mod error;
@@ -33,9 +34,9 @@ mod trailer;
 mod txid;
 
 pub(crate) use checksum::FileHasher;
-pub(crate) use checksum::crc64;
 pub use checksum::{DbSum, FileChecksum, PageCrc};
 pub use codec::{Codec, Compressor, Decompressor};
+pub(crate) use crc64::crc64;
 pub use decoder::{Decoder, Event, Page};
 pub use encoder::Encoder;
 pub use error::Error;
