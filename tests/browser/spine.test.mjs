@@ -41,6 +41,7 @@ for (const [pageSize, autoVacuum] of [['512', 'full'], ['4096', 'none'], ['65536
     await page.locator('#workbench').waitFor();
     await page.locator('#sql').fill('pragma integrity_check');
     await page.keyboard.press('Control+Enter');
+    await page.locator('#result td', { hasText: /^ok$/ }).waitFor();
     // Following, without the page's pause between two looks; each look asks the same question again.
     const seen = new Set();
     let following = true;
