@@ -2,15 +2,19 @@
 
 use std::io::Write;
 
+use super::bytes::{Reader, put_uvarint};
 use super::checksum::FileHasher;
 use super::codec::max_payload;
 use super::{
     Codec, Compressor, Error, FrameHead, Header, IndexEntry, PageCrc, Pgno, Result, Sums, Trailer, index,
 };
 
+/// So much of the index is written at once.
+const PIECE: usize = 64 * 1024;
+
 /// Writes one segment into `W`. Pages come in ascending order; a snapshot needs every page but the lock page.
 ///
-/// Holds one page's payload and the index, about nine bytes a page.
+/// Holds one page's payload, and about three bytes a page for the index.
 #[derive(Debug)]
 pub struct Encoder<W> {
     out: W,
@@ -20,7 +24,7 @@ pub struct Encoder<W> {
     order: PageOrder,
     offset: u64,
     post_apply_checksum: u64,
-    index: Vec<u8>,
+    frames: FrameList,
     payload: Vec<u8>,
     head: Vec<u8>,
 }
@@ -42,7 +46,7 @@ impl<W: Write> Encoder<W> {
             hasher,
             offset: Header::LEN as u64,
             post_apply_checksum: 0,
-            index: Vec::new(),
+            frames: FrameList::default(),
             payload: Vec::new(),
             head: Vec::new(),
         })
@@ -112,10 +116,23 @@ impl<W: Write> Encoder<W> {
         self.header.sums = sums;
         self.header.validate()?;
         let header = self.header.encode();
-        self.index.push(0);
-        let index_len = self.index.len() as u64;
         let mut end = vec![0; FrameHead::LEN];
-        end.append(&mut self.index);
+        let mut entries = self.frames.entries();
+        loop {
+            let entry = entries.next();
+            if end.len() >= PIECE || entry.is_none() {
+                self.hasher.update(&end);
+                self.out.write_all(&end)?;
+                self.offset = self.offset.saturating_add(end.len() as u64);
+                end.clear();
+            }
+            let Some(entry) = entry else { break };
+            index::put(&mut end, &entry);
+        }
+        let frames_end = entries.offset.saturating_add(FrameHead::LEN as u64);
+        // The index ends with a zero, and its length.
+        let index_len = self.offset.saturating_sub(frames_end).saturating_add(1);
+        end.push(0);
         end.extend_from_slice(&index_len.to_be_bytes());
         self.hasher.update(&end);
         self.hasher.update(&self.post_apply_checksum.to_be_bytes());
@@ -142,16 +159,57 @@ impl<W: Write> Encoder<W> {
         self.out.write_all(&self.head)?;
         self.out.write_all(&self.payload)?;
         let len = size.saturating_add(self.head.len() as u32);
-        index::put(
-            &mut self.index,
-            &IndexEntry {
-                pgno,
-                offset: self.offset,
-                len,
-            },
-        );
+        self.frames.push(pgno, len);
         self.offset = self.offset.saturating_add(u64::from(len));
         Ok(())
+    }
+}
+
+/// Which frames were written: what the index will tell, in a third of its size.
+#[derive(Debug, Default)]
+struct FrameList {
+    /// Of each frame, how far its page is from the one before, and how long it is.
+    packed: Vec<u8>,
+    last: u32,
+}
+
+impl FrameList {
+    fn push(&mut self, pgno: Pgno, len: u32) {
+        put_uvarint(&mut self.packed, u64::from(pgno.0.saturating_sub(self.last)));
+        put_uvarint(&mut self.packed, u64::from(len));
+        self.last = pgno.0;
+    }
+
+    fn entries(&self) -> FrameEntries<'_> {
+        FrameEntries {
+            packed: Reader(&self.packed),
+            pgno: 0,
+            offset: Header::LEN as u64,
+        }
+    }
+}
+
+/// The entries of the index.
+struct FrameEntries<'a> {
+    packed: Reader<'a>,
+    pgno: u64,
+    /// Where the next frame starts.
+    offset: u64,
+}
+
+impl Iterator for FrameEntries<'_> {
+    type Item = IndexEntry;
+
+    fn next(&mut self) -> Option<IndexEntry> {
+        self.pgno = self.pgno.saturating_add(self.packed.uvarint()?);
+        let len = self.packed.uvarint()?;
+        let entry = IndexEntry {
+            pgno: Pgno(u32::try_from(self.pgno).ok()?),
+            offset: self.offset,
+            len: u32::try_from(len).ok()?,
+        };
+        self.offset = self.offset.saturating_add(len);
+        Some(entry)
     }
 }
 
