@@ -25,6 +25,8 @@ use crate::native::watch::{Wake, Watcher};
 /// that others kept from it.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
 const HINDERED_PAUSE: Duration = Duration::from_secs(1);
+/// When a long WAL is looked at again that the application is copying back itself.
+const BUSY_LOOK: Duration = Duration::from_millis(10);
 /// How long the write lock is asked for before another time is awaited.
 const LOCK_PATIENCE: Duration = Duration::from_millis(500);
 /// The longest pause between looks at a commit that is under way.
@@ -215,8 +217,8 @@ impl Engine {
         self.each(|shipper, source| shipper.work(source, &committed, urge))?;
         let is_pin_old = Instant::now() >= self.checkpoints.moved + PIN_AGE;
         self.advance(&committed, is_pin_old)?;
-        if is_pin_old {
-            // What is copied back goes up to the pin.
+        // What is copied back without the write lock goes up to the pin.
+        if is_pin_old || self.is_long(&committed) {
             self.checkpoint(urge)?;
         }
         if self.source.replaced()? {
@@ -274,7 +276,10 @@ impl Engine {
         let pin_old_at = self.checkpoints.moved + PIN_AGE;
         let pin_at = (!self.source.covers(&committed)).then_some(pin_old_at);
         let wants_checkpoint = self.wants_checkpoint(&committed);
-        let checkpoint_at = wants_checkpoint.then_some(self.checkpoints.next.max(pin_old_at));
+        let checkpoint_at = wants_checkpoint.then_some(match self.is_long(&committed) {
+            true => self.checkpoints.next,
+            false => self.checkpoints.next.max(pin_old_at),
+        });
         let next_snapshot = self.shippers.iter().filter_map(Shipper::next_snapshot).min();
         let mut wake = Wake::default();
         let mut news = None;
@@ -396,8 +401,7 @@ impl Engine {
         } else if done.busy {
             // The application is at it.
             false
-        } else if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES
-            && self.wal_bytes(&committed) <= self.options.wal_limit / 2
+        } else if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES && !self.is_long(&committed)
         {
             // Come back for the rest without a pause. A writer that is faster than that has to wait in the end.
             self.checkpoints.next = Instant::now();
@@ -412,10 +416,16 @@ impl Engine {
         self.checkpoints.next = Instant::now()
             + match is_restarted {
                 true => CHECKPOINT_PAUSE,
-                false if self.is_over_limit(&committed) || done.busy => PIN_AGE,
+                false if done.busy && self.is_long(&committed) => BUSY_LOOK,
+                false if done.busy || self.is_over_limit(&committed) => PIN_AGE,
                 false => HINDERED_PAUSE,
             };
         Ok(())
+    }
+
+    /// Whether no time is to be lost.
+    fn is_long(&self, committed: &Committed) -> bool {
+        self.wal_bytes(committed) > self.options.wal_limit / 2
     }
 
     fn is_over_limit(&self, committed: &Committed) -> bool {
