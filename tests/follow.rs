@@ -23,7 +23,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use replica::Replica;
 use rusqlite::Connection;
-use support::{Destination, Process, app, replicate, run_app, wait_until, walferry};
+use support::{Destination, Process, app, content, replicate, run_app, wait_until, walferry};
 use walferry::ltx::{Codec, Txid};
 use walferry::native::restore::{Error, Event, Options, follow};
 use walferry::native::store::Patient;
@@ -31,17 +31,6 @@ use walferry::replica::{Level, SegmentId, Target};
 use walferry::store::Store;
 
 const LIMIT: Duration = Duration::from_secs(60);
-
-/// The bytes of a database but those of its header that a copy has of its own.
-fn content(path: &Path) -> Vec<u8> {
-    let mut bytes = fs::read(path).unwrap_or_default();
-    for range in [18..20, 24..32, 92..96] {
-        if let Some(own) = bytes.get_mut(range) {
-            own.fill(0);
-        }
-    }
-    bytes
-}
 
 fn start(destination: &Destination, out: &Path) -> Process {
     let mut command = walferry();

@@ -13,13 +13,15 @@ mod support;
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use support::s3::{S3, free_port};
-use support::{Destination, Process, Worker, app, project, replicate, run_app, wait_until, walferry};
+use support::{
+    Destination, Process, Worker, app, content, project, replicate, run_app, wait_until, walferry,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -123,17 +125,6 @@ impl Distance {
         self.wait_for_copy("the copy to catch up");
         assert_eq!(following.terminate(), Some(143));
     }
-}
-
-/// The bytes of a database but those of its header that a copy has of its own.
-fn content(path: &Path) -> Vec<u8> {
-    let mut bytes = fs::read(path).unwrap_or_default();
-    for range in [18..20, 24..32, 92..96] {
-        if let Some(own) = bytes.get_mut(range) {
-            own.fill(0);
-        }
-    }
-    bytes
 }
 
 #[test]

@@ -19,8 +19,7 @@ use std::process::Output;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use serde_json::Value;
-use support::{Destination, restore, walferry};
+use support::{Destination, json, restore, said, walferry};
 use upkeep::{Kept, simulate};
 use walferry::ltx::{DbSum, Timestamp, Txid};
 use walferry::native::upkeep::Policy;
@@ -179,15 +178,6 @@ fn put(root: &Path, id: SegmentId, bytes: &[u8], time: Timestamp) {
         .unwrap()
         .set_modified(time)
         .unwrap();
-}
-
-fn said(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
 }
 
 #[test]

@@ -12,14 +12,13 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::Duration;
 
 use support::litestream::litestream;
 use support::proxy::{Fate, Proxy};
 use support::s3::{S3, replica_at};
 use support::{
-    Destination, Process, app, assert_same_file, restore, restore_ok, run_app, wait_until, walferry,
+    Destination, Process, app, assert_same_file, restore, restore_ok, run_app, said, wait_until, walferry,
 };
 
 const PAGE_SIZE: usize = 4096;
@@ -446,11 +445,6 @@ fn now() -> String {
     let now = jiff::Timestamp::now().to_string();
     std::thread::sleep(Duration::from_millis(100));
     now
-}
-
-fn said(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn notes(database: &Path, text: &str) -> u32 {

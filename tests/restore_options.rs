@@ -15,13 +15,12 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 use std::time::{Duration, UNIX_EPOCH};
 
 use replica::Replica;
 use rusqlite::Connection;
-use serde_json::Value;
-use support::{Destination, restore, run_app, walferry};
+use support::{Destination, ended, json, restore, run_app, said, walferry};
 use walferry::ltx::{Codec, Txid};
 use walferry::replica::Layout;
 
@@ -90,19 +89,6 @@ impl Shipped {
         names.sort();
         names
     }
-}
-
-fn said(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
-}
-
-fn ended(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", said(output));
 }
 
 #[test]

@@ -15,8 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use serde_json::Value;
-use support::{run_app, walferry};
+use support::{ended, json, run_app, said, walferry};
 
 /// A database, its replica, and a folder for the drill.
 struct Place {
@@ -73,19 +72,6 @@ impl Place {
         let mut found = fs::read_dir(self.path(&format!("replica/ltx/{level}"))).unwrap();
         found.next().unwrap().unwrap().path()
     }
-}
-
-fn said(output: &Output) -> String {
-    let text = [&output.stdout[..], &output.stderr[..]].concat();
-    String::from_utf8_lossy(&text).into_owned()
-}
-
-fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
-}
-
-fn ended(output: &Output, code: i32) {
-    assert_eq!(output.status.code(), Some(code), "{}", said(output));
 }
 
 fn flip(path: &Path, at: usize) {

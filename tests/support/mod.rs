@@ -120,6 +120,33 @@ pub fn restore_ok(destination: &Destination, out: &Path) {
     );
 }
 
+/// All that a process said.
+pub fn said(output: &Output) -> String {
+    let text = [&output.stdout[..], &output.stderr[..]].concat();
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// What it printed, as JSON.
+pub fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", said(output)))
+}
+
+/// It ended with this code.
+pub fn ended(output: &Output, code: i32) {
+    assert_eq!(output.status.code(), Some(code), "{}", said(output));
+}
+
+/// The bytes of a database but those of its header that a copy that is followed has of its own.
+pub fn content(path: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(path).unwrap_or_default();
+    for range in [18..20, 24..32, 92..96] {
+        if let Some(own) = bytes.get_mut(range) {
+            own.fill(0);
+        }
+    }
+    bytes
+}
+
 /// Panics at the first page that differs.
 pub fn assert_same_file(source: &Path, restored: &Path, page_size: usize) {
     let (source, restored) = (

@@ -1,11 +1,15 @@
 //! The control socket of a walferry that runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
+use serde::Serialize;
+use tokio::time::timeout;
 
 use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
+use super::{output, values};
 use crate::native::config::DEFAULT_SOCKET;
 use crate::native::fleet::control::AskError;
 
@@ -32,6 +36,44 @@ impl ControlSocket {
             Err(_) => None,
         };
         Ok(socket.unwrap_or_else(|| DEFAULT_SOCKET.into()))
+    }
+}
+
+/// A question there, and how its answer is told.
+#[derive(Debug, Args)]
+pub(super) struct Question {
+    /// Wait no longer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::interval)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    socket: ControlSocket,
+
+    /// Print the answer, or the error, as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Question {
+    /// Asks in time, and prints the answer, as `text` puts it if it is not to be JSON.
+    pub(super) async fn answer<T: Serialize>(
+        &self,
+        ask: impl AsyncFnOnce(&Path) -> Result<T, AskError>,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), Failure> {
+        let socket = self.socket.path()?;
+        let late = |_| {
+            let (socket, seconds) = (socket.display(), self.timeout.as_secs_f64());
+            Failure::new(
+                Class::Unreachable,
+                format!("no answer at {socket} within {seconds} s"),
+            )
+        };
+        let answer = timeout(self.timeout, ask(&socket)).await.map_err(late)??;
+        match self.json {
+            true => output::json(&answer),
+            false => output::text(&text(&answer)),
+        }
     }
 }
 

@@ -1,15 +1,10 @@
 //! `walferry list`
 
-use std::time::Duration;
-
 use clap::Args;
-use tokio::time::timeout;
 
-use super::control_socket::ControlSocket;
-use super::failure::{Class, Failure};
-use super::output;
-use super::values;
-use crate::native::fleet::control::ask_list;
+use super::control_socket::Question;
+use super::failure::Failure;
+use crate::native::fleet::control::{DatabaseAnswer, ask_list};
 
 /// List the databases that the walferry that runs replicates
 ///
@@ -17,35 +12,17 @@ use crate::native::fleet::control::ask_list;
 /// listed by walferry databases.
 #[derive(Debug, Args)]
 pub(super) struct List {
-    /// Wait no longer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::interval)]
-    timeout: Duration,
-
     #[command(flatten)]
-    socket: ControlSocket,
-
-    /// Print the answer, or the error, as JSON
-    #[arg(long)]
-    json: bool,
+    question: Question,
 }
 
 pub(super) async fn run(arguments: List) -> Result<(), Failure> {
-    let socket = arguments.socket.path()?;
-    let late = |_| {
-        let (socket, seconds) = (socket.display(), arguments.timeout.as_secs_f64());
-        Failure::new(
-            Class::Unreachable,
-            format!("no answer at {socket} within {seconds} s"),
-        )
-    };
-    let answer = timeout(arguments.timeout, ask_list(&socket))
-        .await
-        .map_err(late)??;
-    if arguments.json {
-        return output::json(&answer);
-    }
+    arguments.question.answer(ask_list, |answer| text(answer)).await
+}
+
+fn text(answer: &[DatabaseAnswer]) -> String {
     let mut text = String::new();
-    for database in &answer {
+    for database in answer {
         let failure = database
             .failure
             .as_ref()
@@ -66,5 +43,5 @@ pub(super) async fn run(arguments: List) -> Result<(), Failure> {
             text.push_str(&format!("  {} has {at}{failure}\n", replica.replica));
         }
     }
-    output::text(&text)
+    text
 }

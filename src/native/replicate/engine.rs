@@ -208,7 +208,7 @@ impl Engine {
             self.wishes.make_last();
         }
         // What a checkpoint did that is done now is in what is committed.
-        self.pace.checkpoint_seen = self.pace.checkpoint_seen && self.source.is_copied_back()?;
+        self.pace.checkpoint_seen = self.pace.checkpoint_seen && self.source.is_being_copied_back()?;
         let committed = self.source.committed()?;
         let urge = Urge {
             wish: self.wishes.newest(),

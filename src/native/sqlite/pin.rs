@@ -183,7 +183,7 @@ impl Source {
     }
 
     /// Whether somebody copies frames back just now.
-    pub fn is_copied_back(&self) -> Result<bool, Error> {
+    pub fn is_being_copied_back(&self) -> Result<bool, Error> {
         if self.pin.on_file || !self.idle.is_idle() {
             return Ok(false);
         }
