@@ -8,15 +8,15 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "segments/memory.rs"]
+mod memory;
 mod segments;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::Write;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use memory::Peak;
 use segments::history::{create, id};
 use segments::restoring::now;
 use segments::{decode, encode};
@@ -83,7 +83,7 @@ impl Write for Pipe {
 /// The sizes at which page size 65536 meets its lock page, 16385.
 #[test]
 fn snapshots_pass_over_the_lock_page() {
-    let _alone = ALONE.lock();
+    let _alone = memory::alone();
     let size = PageSize::new(65_536).unwrap();
     assert_eq!(size.lock_page(), Pgno(16_385));
     for (commit, codec) in [
@@ -120,7 +120,7 @@ fn snapshots_pass_over_the_lock_page() {
 /// The better pages are packed, the more of them a read brings: a gibibyte of zeros is four megabytes.
 #[test]
 fn a_gibibyte_of_zeros_is_restored_in_bounded_memory() {
-    let _alone = ALONE.lock();
+    let _alone = memory::alone();
     let size = PageSize::new(65_536).unwrap();
     let commit = 16_388;
     let zeros = vec![0; size.len()];
@@ -171,7 +171,7 @@ fn a_gibibyte_of_zeros_is_restored_in_bounded_memory() {
 
 #[test]
 fn the_lock_page_is_refused_and_not_missed() {
-    let _alone = ALONE.lock();
+    let _alone = memory::alone();
     for log in 9..=16 {
         let size = PageSize::new(1 << log).unwrap();
         let lock_page = size.lock_page().0;
@@ -186,47 +186,5 @@ fn the_lock_page_is_refused_and_not_missed() {
             matches!(refused, Error::PageOrder { pgno, .. } if pgno.0 == lock_page),
             "{refused}"
         );
-    }
-}
-
-/// Counts the bytes that are allocated, and the most there were at once.
-struct Counting;
-
-static USED: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
-/// The counters are of the whole process.
-static ALONE: Mutex<()> = Mutex::new(());
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-// SAFETY: every call goes to the system's allocator as it came.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let used = USED.fetch_add(layout.size(), Relaxed) + layout.size();
-        MOST.fetch_max(used, Relaxed);
-        // SAFETY: as the caller promised us.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: as the caller promised us.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-/// The memory in use when it was started.
-struct Peak(usize);
-
-impl Peak {
-    fn start() -> Self {
-        let used = USED.load(Relaxed);
-        MOST.store(used, Relaxed);
-        Self(used)
-    }
-
-    fn peak(&self) -> usize {
-        MOST.load(Relaxed).saturating_sub(self.0)
     }
 }

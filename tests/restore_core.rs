@@ -16,9 +16,10 @@ use proptest::prelude::*;
 use segments::content::Random;
 use segments::decode;
 use segments::history::{History, create, delete, id, objects};
+use segments::mapping::mapped;
 use segments::restoring::{Counting, refresh, restore};
 use walferry::ltx::{Codec, Compressor, Encoder, Pgno, Txid};
-use walferry::replica::Target;
+use walferry::replica::{BundleWriter, Target};
 use walferry::restore::Error;
 use walferry::store::MemoryStore;
 
@@ -106,6 +107,8 @@ proptest! {
                     prop_assert_eq!(position, history.position(txid));
                     let (at_time, _) = restore(&store, Target::Time(History::time(txid))).unwrap();
                     prop_assert!(at_time == state);
+                    let mapped = mapped(&store, Target::Txid(Txid(txid)), &mut random).unwrap();
+                    prop_assert!(mapped == state);
                     reached.push(txid);
                 }
                 Err(Error::Plan(_)) => {}
@@ -216,5 +219,32 @@ fn requests_are_few() {
         let base = (&history.states[18], history.position(18));
         refresh(&counting, Target::Latest, base).unwrap().unwrap();
         assert_eq!(counting.reads.get(), 3, "only what is newer");
+    }
+}
+
+/// States of the past lie in a bundle: the page map tells places in there.
+#[test]
+fn a_page_map_leads_into_bundles() {
+    let mut random = Random(11);
+    let history = History::random(512, 12, &mut random);
+    let store = MemoryStore::default();
+    create(&store, id(9, 1, 1), &history.segment(1, 1, Codec::Deflate, true));
+    create(
+        &store,
+        id(1, 2, 12),
+        &history.segment(2, 12, Codec::Deflate, true),
+    );
+    let (mut writer, mut bundle) = (BundleWriter::default(), BundleWriter::magic().to_vec());
+    for txid in 2..=12 {
+        let segment = history.segment(txid, txid, Codec::Deflate, true);
+        let (size, time) = (segment.len() as u64, History::time(txid));
+        writer.add(Txid(txid), Txid(txid), size, time).unwrap();
+        bundle.extend_from_slice(&segment);
+    }
+    bundle.extend_from_slice(&writer.finish());
+    create(&store, writer.id().unwrap(), &bundle.into());
+    for txid in 1..=12 {
+        let state = mapped(&store, Target::Txid(Txid(txid)), &mut random).unwrap();
+        assert!(state == history.states[txid as usize], "{txid}");
     }
 }

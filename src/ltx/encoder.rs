@@ -232,6 +232,14 @@ impl PageOrder {
         }
     }
 
+    /// Where all pages before `pgno` have been taken.
+    pub(crate) fn before(self, pgno: Pgno) -> Self {
+        Self {
+            last: pgno.0.saturating_sub(1),
+            ..self
+        }
+    }
+
     pub(crate) fn take(&mut self, pgno: Pgno) -> Result<()> {
         let why = if pgno == self.lock_page {
             "the lock page is never stored"

@@ -11,6 +11,8 @@ use super::{Error, FrameHead, Header, Pgno, Result, Trailer, frame};
 const AFTER_INDEX: usize = 8 + Trailer::LEN;
 /// More than the longest entry: three integers of ten bytes.
 const MAX_ENTRY: usize = 30;
+/// So many frames in a row do not lie one behind the other by chance.
+const PROOF: usize = 16;
 /// The bytes of an empty page head, before the index.
 const END_MARKER: u64 = FrameHead::LEN as u64;
 
@@ -115,6 +117,44 @@ impl Entries {
             frames_end: location.frames_end(),
             left: location.len,
         })
+    }
+
+    /// Finds entries in a piece of the index that starts `at` bytes into it, anywhere: that frames tile tells where one
+    /// entry ends and the next begins. Returns those that follow, and how many bytes of the piece come before them. `None`
+    /// if there are not enough to be sure; some hundred bytes are, but for the end of the index.
+    pub fn amid(
+        header: &Header,
+        location: &Location,
+        at: u64,
+        piece: &[u8],
+    ) -> Result<Option<(usize, Self)>> {
+        let start = Self::new(header, location)?;
+        for skipped in 0..MAX_ENTRY {
+            let mut reader = Reader(piece.get(skipped..).unwrap_or_default());
+            // The end of an entry may look like a whole one: its page may be wrong, where its frame ends is not.
+            let (_, offset, len) = (reader.uvarint(), reader.uvarint(), reader.uvarint());
+            let Some(offset) = offset.zip(len).and_then(|(offset, len)| offset.checked_add(len)) else {
+                continue;
+            };
+            let before = piece.len().saturating_sub(reader.0.len());
+            let page = Reader(reader.0)
+                .uvarint()
+                .and_then(|page| u32::try_from(page).ok());
+            let Some(left) = location.len.checked_sub(at.saturating_add(before as u64)) else {
+                continue;
+            };
+            let found = Self {
+                order: start.order.clone().before(Pgno(page.unwrap_or_default())),
+                offset,
+                left,
+                ..start.clone()
+            };
+            let (mut proof, mut rest) = (found.clone(), reader.0);
+            if (0..PROOF).all(|_| matches!(proof.next(&mut rest), Ok(Step::Entry(_)))) {
+                return Ok(Some((before, found)));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes what stands at the start of `bytes`, which are the next ones of the index.

@@ -33,6 +33,7 @@ mod page;
 mod trailer;
 mod txid;
 
+pub(crate) use bytes::{Reader, put_uvarint};
 pub(crate) use checksum::FileHasher;
 pub use checksum::{DbSum, FileChecksum, PageCrc};
 pub use codec::{Codec, Compressor, Decompressor};

@@ -21,11 +21,11 @@ pub enum Target {
 
 /// Segments to apply in this order; each goes on where the one before ends (or overlaps it).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Told", into = "Told")]
 pub struct Plan {
     /// Oldest first. The first is a whole database, unless the plan starts from a state that is at hand.
     pub segments: Vec<SegmentInfo>,
     /// Where those of them lie that are no objects of their own, but members of bundles.
-    #[serde(skip)]
     pub bundled: BTreeMap<SegmentId, InBundle>,
 }
 
@@ -38,6 +38,52 @@ pub struct InBundle {
     pub offset: u64,
     /// The segment's length.
     pub size: u64,
+}
+
+/// A plan as a Worker tells it: what is in a bundle has the bundle, and where it starts there, beside it.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    segments: Vec<ToldSegment>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ToldSegment {
+    #[serde(flatten)]
+    info: SegmentInfo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bundle: Option<SegmentInfo>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+}
+
+impl From<Plan> for Told {
+    fn from(plan: Plan) -> Self {
+        let segments = plan.segments.into_iter().map(|info| {
+            let place = plan.bundled.get(&info.id);
+            ToldSegment {
+                info,
+                bundle: place.map(|place| place.bundle),
+                offset: place.map(|place| place.offset),
+            }
+        });
+        Self {
+            segments: segments.collect(),
+        }
+    }
+}
+
+impl From<Told> for Plan {
+    fn from(told: Told) -> Self {
+        let mut plan = Self::default();
+        for ToldSegment { info, bundle, offset } in told.segments {
+            if let Some((bundle, offset)) = bundle.zip(offset) {
+                let size = info.size;
+                plan.bundled.insert(info.id, InBundle { bundle, offset, size });
+            }
+            plan.segments.push(info);
+        }
+        plan
+    }
 }
 
 impl Plan {

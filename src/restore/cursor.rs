@@ -10,6 +10,8 @@ use crate::store::Store;
 
 /// An index that does not fit in memory is read in pieces of this size.
 const PIECE: u64 = 512 * 1024;
+/// What is enough to find entries in.
+const GLIMPSE: u64 = 4 * 1024;
 
 pub(super) struct Cursor<'a> {
     store: &'a dyn Store,
@@ -72,6 +74,40 @@ impl<'a> Cursor<'a> {
                 Step::NeedMore => self.read().await?,
             }
         }
+    }
+
+    /// Goes to just before `page`, without what comes before it: an index that is not in memory is searched, in as many reads
+    /// as its length has binary digits at most. The whole of it is not proven then.
+    pub(super) async fn seek(&mut self, page: u32) -> Result<()> {
+        let mut end = self.end();
+        while self.opened.index.is_none() && end.saturating_sub(self.at) > PIECE {
+            let middle = self.at.midpoint(end);
+            let read_to = middle.saturating_add(GLIMPSE).min(end);
+            let id = self.opened.segment.id;
+            let glimpse = self.store.read(id, middle..read_to).await;
+            let glimpse = glimpse.map_err(|error| Error::read(id, error))?;
+            let Opened { header, location, .. } = self.opened;
+            let within = middle.saturating_sub(location.start);
+            let found = Entries::amid(header, location, within, &glimpse);
+            let found = found.map_err(|error| damaged(self.opened, error))?;
+            let unreadable = || {
+                damaged(
+                    self.opened,
+                    crate::ltx::Error::Index("its frames leave a gap or overlap"),
+                )
+            };
+            let (before, entries) = found.ok_or_else(unreadable)?;
+            let mut rest = glimpse.get(before..).unwrap_or_default();
+            match entries.clone().next(&mut rest) {
+                Ok(Step::Entry(entry)) if entry.pgno.0 <= page => {
+                    self.at = middle.saturating_add(before as u64);
+                    self.entries = entries;
+                }
+                Ok(_) => end = middle,
+                Err(error) => return Err(damaged(self.opened, error)),
+            }
+        }
+        self.until(u64::from(page), |_| ()).await
     }
 
     /// The hash of the whole index, once it has been taken.

@@ -18,6 +18,7 @@ mod error;
 mod fetching;
 mod history;
 mod ledger;
+mod mapped;
 mod opened;
 mod ordered;
 mod planned;
@@ -28,6 +29,7 @@ pub use chunk::{Chunk, Scratch};
 pub use damage::{Damage, check};
 pub use error::Error;
 pub use history::members;
+pub use mapped::map;
 pub use ordered::Piece;
 pub use times::time_of;
 
@@ -164,7 +166,7 @@ impl<'a> Restore<'a> {
         parallelism: usize,
     ) -> Result<Option<Self>> {
         let store = Planned::new(store, &plan);
-        let opened = open(&store, &plan, parallelism).await?;
+        let opened = open(&store, &plan, parallelism, Room::default()).await?;
         let (Some(newest), Some(oldest)) = (opened.first().cloned(), opened.last()) else {
             return Ok(None);
         };
@@ -293,12 +295,12 @@ impl<'a> Restore<'a> {
 }
 
 /// Opens the segments of a plan, the newest first, until one holds the whole database.
-async fn open(store: &dyn Store, plan: &Plan, parallelism: usize) -> Result<Vec<Opened>> {
+async fn open(store: &dyn Store, plan: &Plan, parallelism: usize, mut room: Room) -> Result<Vec<Opened>> {
     let newest_first = plan.segments.iter().rev();
     let opening = newest_first.map(|segment| Opened::open(store, *segment));
     let mut opening = stream::iter(opening).buffered(parallelism);
     let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
-    let (mut room, mut is_whole) = (Room::default(), false);
+    let mut is_whole = false;
     while let Some(segment) = opening.next().await {
         let mut segment = segment?;
         if let Some(newer) = opened.last() {

@@ -36,6 +36,14 @@ pub(super) struct Room {
     indexes: u64,
 }
 
+impl Room {
+    /// For who wants to know where pages are, not what is in them.
+    pub(super) const INDEXES: Self = Self {
+        objects: 0,
+        indexes: MAX_INDEXES,
+    };
+}
+
 impl Default for Room {
     fn default() -> Self {
         Self {

@@ -1,6 +1,8 @@
 //! Goes through the indexes of all segments at once, in windows of page numbers, so that none of them need be in
 //! memory as a whole.
 
+use std::ops::RangeInclusive;
+
 use super::cursor::Cursor;
 use super::opened::Opened;
 use super::{READ, Result};
@@ -32,6 +34,8 @@ pub(super) struct Walk<'a> {
     window: u64,
     /// Pages that any segment may hold.
     end: u64,
+    /// Whether the indexes are walked to their ends.
+    is_whole: bool,
 }
 
 /// What a segment brings in a window.
@@ -66,7 +70,23 @@ impl<'a> Walk<'a> {
             segment: 0,
             window: WINDOW,
             end: commits.max().map_or(1, |last| u64::from(last).saturating_add(1)),
+            is_whole: true,
         }))
+    }
+
+    /// Only over these pages, in one window.
+    pub(super) async fn over(mut self, pages: RangeInclusive<u32>) -> Result<Self> {
+        for cursor in &mut self.cursors {
+            cursor.seek(*pages.start()).await?;
+        }
+        let start = u64::from(*pages.start());
+        Ok(Self {
+            start,
+            window: u64::from(*pages.end()).saturating_add(1).saturating_sub(start),
+            end: u64::from(*pages.end()).saturating_add(1),
+            is_whole: false,
+            ..self
+        })
     }
 
     /// The same in windows of so many pages.
@@ -79,7 +99,11 @@ impl<'a> Walk<'a> {
         while self.start < self.end {
             let end = self.start.saturating_add(self.window);
             // The last window takes the end of each index too.
-            let until = if end >= self.end { u64::MAX } else { end };
+            let until = if end >= self.end && self.is_whole {
+                u64::MAX
+            } else {
+                end
+            };
             while let Some(cursor) = self.cursors.get_mut(self.segment) {
                 let segment = self.segment;
                 self.segment = segment.saturating_add(1);

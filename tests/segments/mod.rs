@@ -3,6 +3,7 @@
 
 pub mod content;
 pub mod history;
+pub mod mapping;
 pub mod raw;
 pub mod restoring;
 
