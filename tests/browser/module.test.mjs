@@ -100,7 +100,7 @@ test('values go both ways as they are', async () => {
   assert.deepEqual(told.stored, [null, 1, -1.5, '9007199254740993n', 'ünï', 'bytes 0,255']);
   assert.deepEqual(told.back, [null, 1, 7, -0.5, '4611686018427387904n', 'text', 'bytes 1,2', 'bytes 3,4', 'bytes 5']);
   assert.deepEqual(told.types, ['null', 'integer', 'integer', 'real', 'integer', 'text', 'blob', 'blob', 'blob']);
-  assert.deepEqual(told.named, { columns: ['sum', 'b'], rows: [[1, 'x']], truncated: false });
+  assert.deepEqual(told.named, { columns: ['sum', 'b'], rows: [[1, 'x']], truncated: false, txid: '0000000000000001' });
   assert.deepEqual(told.limited, [2, true]);
   assert.deepEqual(told.refusals, [...Array(7).fill('INVALID'), 'SQLITE_ERROR', 'SQLITE_READONLY', 'SQLITE_ERROR', 'CLOSED']);
 });

@@ -1,21 +1,31 @@
-/** Restores a live SQLite database into this browser, keeps it up to date, and queries it. */
+/**
+ * Restores a live SQLite database into this browser, keeps it up to date, and queries it.
+ *
+ * @packageDocumentation
+ */
 
-export interface OpenOptions {
+/** What to open, and how. */
+export interface OpenOptions extends UpdateOptions {
   /** Where the Worker is, for instance `https://walferry.example.workers.dev`. */
   url: string | URL;
   /** The name of the database there. */
   database: string;
-  /** A token that may read it. */
-  token: string;
-  onProgress?: (progress: Progress) => void;
-  /** Gives up: the promise is rejected with `ABORTED`. */
-  signal?: AbortSignal;
+  /**
+   * A token that may read it, or a function that yields one: it is called whenever one is needed, so that it can fetch a
+   * new one when the last is over. Databases that the Worker shows to everybody need none.
+   */
+  token?: string | (() => string | Promise<string>);
   /** Open an existing local copy as it is, without asking the Worker. */
   offline?: boolean;
+  /** Follow from the start: as {@link Database.follow}, which may be given what it calls back. */
+  follow?: boolean | ((state: FollowState) => void);
 }
 
+/** For what brings the copy to another state. */
 export interface UpdateOptions {
+  /** Called as it goes on. */
   onProgress?: (progress: Progress) => void;
+  /** Gives up: the promise is rejected with `ABORTED`. */
   signal?: AbortSignal;
 }
 
@@ -23,58 +33,146 @@ export interface UpdateOptions {
 export interface Progress {
   /** `restore`: the first copy; `refresh`: newer pages on top of it. */
   phase: 'restore' | 'refresh';
+  /** Bytes that have come. */
   bytes: number;
+  /** Bytes that will come, about. */
   totalBytes: number;
+  /** Pages that are written. */
   pages: number;
+  /** Pages that will be. */
   totalPages: number;
 }
 
 /** Which state of a database. */
 export interface Position {
-  /** The newest transaction: 16 hexadecimal digits. */
+  /** The newest transaction: 16 hexadecimal digits, to be compared as text. */
   txid: string;
   /** The sum of all pages, computed here: 16 hexadecimal digits. */
   sum: string;
   /** When that state was seen on the server: Unix milliseconds. */
   timestamp: number;
+  /** Pages of the database. */
   pages: number;
+  /** Bytes of a page. */
   pageSize: number;
   /** Bytes of the database file. */
   size: number;
 }
 
-/** `bigint` for integers beyond ±(2^53 - 1), `Uint8Array` for blobs. */
+/** What SQLite yields: `bigint` for integers beyond ±(2^53 - 1), `Uint8Array` for blobs. */
 export type Value = null | number | bigint | string | Uint8Array;
 
+/** What SQLite is given. A boolean is 1 or 0. */
 export type Parameter = null | number | bigint | string | boolean | ArrayBuffer | ArrayBufferView;
 
 /** For `?` in order, or for `:name`, `@name` and `$name`. */
 export type Parameters = readonly Parameter[] | { readonly [name: string]: Parameter };
 
-export interface Result {
+/** A row by the names of its columns. */
+export type RowObject = { [column: string]: Value };
+
+/** The answer to a query. */
+export interface Result<Row extends readonly Value[] = Value[]> {
+  /** The names of the columns. */
   columns: string[];
-  rows: Value[][];
+  /** The rows, each a value a column. */
+  rows: Row[];
   /** Whether `limit` left rows out. */
   truncated: boolean;
+  /** The transaction at which this was so. */
+  txid: string;
 }
 
-export interface Database {
-  /** Which state this is; it moves with `refresh`. */
-  readonly position: Position;
-  /** Runs one SQL statement, read-only. Inside `BEGIN` … `COMMIT` the state stands still and `refresh` waits. */
-  query(sql: string, parameters?: Parameters, options?: { limit?: number }): Promise<Result>;
+/** For a query. */
+export interface QueryOptions {
+  /** At most so many rows. */
+  limit?: number;
+  /** The promise is rejected with `ABORTED`; an answer that is under way is dropped. */
+  signal?: AbortSignal;
+}
+
+/** For {@link Database.subscribe}. */
+export interface SubscribeOptions {
+  /** At most so many rows. */
+  limit?: number;
+  /** Ends it. */
+  signal?: AbortSignal;
+  /** When the query fails, at first or later; without it, errors are reported as uncaught. */
+  onError?: (error: WalferryError) => void;
+}
+
+/** How following goes. */
+export interface FollowState {
+  /**
+   * `live`: changes are pushed; `polling`: there is no way to push, so it is asked every two seconds; `connecting`, for the
+   * first time or again; `offline`: nothing answers, and it is tried again by and by.
+   */
+  status: 'connecting' | 'live' | 'polling' | 'offline';
+  /** Whether changes come: `live` or `polling`. */
+  connected: boolean;
+  /** Transactions that are known to be missing here. */
+  behind: number;
+  /** When the copy was last known to be the newest state: Unix milliseconds. */
+  checked?: number;
+  /** Milliseconds for which the copy may have been behind: 0 while it hears of every change and has them all. */
+  lag: number;
+  /** Why it does not go. */
+  error?: { code: ErrorCode; message: string };
+}
+
+/** The events of a {@link Database}. */
+export interface DatabaseEvents {
+  /** The copy has moved to another state, whichever tab asked for it. */
+  position: CustomEvent<Position>;
+  /** Following goes otherwise than before. */
+  follow: CustomEvent<FollowState | undefined>;
+  /** The copy was deleted by another tab, or cannot be used any more. */
+  close: CustomEvent<WalferryError>;
+}
+
+/** An open database. Any number of tabs, and any number of these, share one local copy. */
+export interface Database extends EventTarget {
+  /** Which state this is; it moves with every refresh. `null` as long as there is no copy. */
+  readonly position: Position | null;
+  /** How following goes, if anybody wants to follow. */
+  readonly following: FollowState | undefined;
+  /**
+   * Runs one SQL statement, read-only.
+   *
+   * ```ts
+   * const { rows } = await db.query<[number, string]>('select id, name from item where id > ?', [100]);
+   * ```
+   */
+  query<Row extends readonly Value[] = Value[]>(sql: string, parameters?: Parameters, options?: QueryOptions): Promise<Result<Row>>;
+  /**
+   * The rows of a query as objects. Of two columns of one name the last counts.
+   *
+   * ```ts
+   * const items = await db.objects<{ id: number; name: string }>('select id, name from item');
+   * ```
+   */
+  objects<T = RowObject>(sql: string, parameters?: Parameters, options?: QueryOptions): Promise<T[]>;
+  /** Calls back with the answer to a query, now and whenever it may have changed. Returns what ends it. */
+  subscribe<Row extends readonly Value[] = Value[]>(sql: string, parameters: Parameters | undefined, callback: (result: Result<Row>) => void, options?: SubscribeOptions): () => void;
+  /** Keeps the copy up to date, until every one of its callers has called what it returns. */
+  follow(callback?: (state: FollowState) => void): () => void;
+  /** Until the copy holds what this transaction wrote: reading one's own writes. */
+  waitFor(txid: string, options?: { signal?: AbortSignal }): Promise<Position>;
   /** Brings only what is newer, if anything. `DIVERGED` if the history there was replaced: then `restore`. */
   refresh(options?: UpdateOptions): Promise<Position>;
-  /** Replaces the local copy by a new one. */
+  /** Replaces the local copy by a new one. Until that is whole, there is none. */
   restore(options?: UpdateOptions): Promise<Position>;
   /** The database file, byte for byte as the server has it. */
-  export(): Promise<Blob>;
-  /** Lets go of the local copy, which stays for the next `open`. */
+  export(options?: { signal?: AbortSignal }): Promise<Blob>;
+  /** Leaves the local copy to others; it stays for the next `open`. */
   close(): Promise<void>;
-  /** Closes, and deletes the local copy. */
+  /** Closes it in all tabs, and deletes the local copy. */
   delete(): Promise<void>;
+  addEventListener<K extends keyof DatabaseEvents>(type: K, listener: (event: DatabaseEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<K extends keyof DatabaseEvents>(type: K, listener: (event: DatabaseEvents[K]) => void, options?: boolean | EventListenerOptions): void;
 }
 
+/** Why something was not done, for programs. */
 export type ErrorCode =
   /** The options or parameters are wrong. */
   | 'INVALID'
@@ -92,26 +190,46 @@ export type ErrorCode =
   | 'DAMAGED'
   /** The local copy is of another history than the replica's; `restore` replaces it. */
   | 'DIVERGED'
-  /** The local copy is open in another tab. */
+  /** The state that was being read is gone: the copy has moved on, or the tab that was answering has closed. Ask again. */
+  | 'POSITION_MOVED'
+  /** Something that is not this version of walferry holds the files, and has done so for half a minute. */
   | 'LOCKED'
   /** The browser gives no more storage. */
   | 'STORAGE_FULL'
-  /** The browser's storage has failed. */
+  /** The browser's storage has failed, or there is none for this page. */
   | 'STORAGE'
   /** There is no local copy: a restore has not been completed. */
   | 'NO_COPY'
   /** Given up by the signal. */
   | 'ABORTED'
-  /** After `close`. */
+  /** After `close`, or after another tab has deleted the copy. */
   | 'CLOSED'
   /** A fault of this module. */
   | 'INTERNAL'
   /** SQLite's own: `SQLITE_ERROR`, `SQLITE_READONLY` and so on. */
   | `SQLITE_${string}`;
 
+/** What every promise is rejected with. */
 export class WalferryError extends Error {
   readonly name: 'WalferryError';
+  /** For programs. */
   readonly code: ErrorCode;
 }
 
+/**
+ * Opens the local copy of a database, restores it if there is none, and brings it to the newest state.
+ *
+ * ```ts
+ * const db = await open({ url: 'https://walferry.example.workers.dev', database: 'app', token, follow: true });
+ * ```
+ */
 export function open(options: OpenOptions): Promise<Database>;
+
+/** The rows of a result as objects; of two columns of one name the last counts. */
+export function objects<T = RowObject>(result: Pick<Result, 'columns' | 'rows'>): T[];
+
+/** Asks the browser not to throw copies away when the disk is nearly full; says whether they are safe from that now. */
+export function persist(): Promise<boolean>;
+
+/** What this origin uses of what it may, in bytes, and whether it is safe from being thrown away. */
+export function storage(): Promise<{ usage: number; quota: number; persisted: boolean }>;

@@ -1,9 +1,11 @@
 // Chromium, headless, with storage of its own on disk (a plain context would be incognito, where OPFS is another thing).
+import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { chromium } from 'playwright-core';
+import { leash } from '../../../scripts/lib/leash.mjs';
 import { findChromium } from '../../../scripts/setup/chromium.mjs';
 
 const args = ['--headless', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
@@ -16,6 +18,36 @@ export async function browser(options = {}) {
   after(async () => {
     await context.close();
     rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+  });
+  return context;
+}
+
+/**
+ * One that is not told to keep every tab in front, as Playwright does: tabs behind others are hidden, can be frozen, and go
+ * into the back/forward cache.
+ */
+export async function bareBrowser() {
+  const dir = mkdtempSync(join(tmpdir(), 'walferry-chromium-'));
+  const all = [...args, '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${dir}`, 'about:blank'];
+  const child = leash(spawn(findChromium(), all, { stdio: ['ignore', 'ignore', 'pipe'] }));
+  const ended = new Promise((resolve) => child.once('exit', resolve));
+  const address = await new Promise((resolve, reject) => {
+    let said = '';
+    child.stderr.on('data', (text) => {
+      said += text;
+      const found = /DevTools listening on (ws:\S+)/.exec(said);
+      if (found) resolve(found[1]);
+    });
+    child.once('exit', () => reject(new Error(`Chromium has ended: ${said}`)));
+  });
+  const connected = await chromium.connectOverCDP(address, { noDefaults: true });
+  const [context] = connected.contexts();
+  context.setDefaultTimeout(20_000);
+  after(async () => {
+    await connected.close();
+    child.kill();
+    await ended;
+    rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   });
   return context;
 }

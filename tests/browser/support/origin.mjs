@@ -3,6 +3,7 @@
 import { once } from 'node:events';
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { extname, join, normalize } from 'node:path';
 import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -29,7 +30,7 @@ export async function site(host) {
 /** Passes requests on to `target`, or what it returns, and each answer's body through `change(path, bytes, request)`; none is a connection cut off. */
 export async function between(target, change = (_, body) => body) {
   return listen('127.0.0.1', async (request, response) => {
-    const { host, connection, ...headers } = request.headers;
+    const { host, connection, upgrade, ...headers } = request.headers;
     const answer = await fetch((typeof target === 'function' ? target() : target) + request.url, { method: request.method, headers });
     const body = await change(request.url, Buffer.from(await answer.arrayBuffer()), request);
     if (!body) return response.destroy();
@@ -48,6 +49,31 @@ export async function stuck(target) {
     return body;
   });
   return { url, hold: () => (holds = true), release: () => (holds = false) };
+}
+
+/** A line to `target`, WebSockets too, that can be `cut()` and `mend()`ed. */
+export async function line(target) {
+  const { hostname, port } = new URL(target);
+  const open = new Set();
+  let whole = true;
+  const server = createTcpServer((from) => {
+    if (!whole) return from.destroy();
+    const to = connect(Number(port), hostname);
+    for (const [one, other] of [[from, to], [to, from]]) {
+      open.add(one);
+      one.on('error', () => {});
+      one.on('close', () => (open.delete(one), other.destroy()));
+      one.pipe(other);
+    }
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const cut = () => {
+    whole = false;
+    for (const socket of open) socket.destroy();
+  };
+  after(() => (cut(), server.close()));
+  return { url: `http://127.0.0.1:${server.address().port}`, cut, mend: () => (whole = true) };
 }
 
 async function listen(host, handler) {

@@ -12,8 +12,8 @@ import { READ, WRITE, worker } from '../../worker/support/worker.mjs';
 
 export { READ, worker };
 
-/** The application, and its database shipped to the Worker `to` under `name`. Ended by `stop()`. */
-export async function source(to, name, { pageSize = 4096, autoVacuum = 0 } = {}) {
+/** The application, and its database shipped to the Worker `to` under `name`, with the options `shipper`. Ended by `stop()`. */
+export async function source(to, name, { pageSize = 4096, autoVacuum = 0, shipper = [] } = {}) {
   const dir = mkdtempSync(join(tmpdir(), 'walferry-source-'));
   const path = join(dir, 'app.db');
   const application = await startApplication(path, pageSize, autoVacuum);
@@ -27,7 +27,7 @@ export async function source(to, name, { pageSize = 4096, autoVacuum = 0 } = {})
     run: (...statements) => application.run(statements),
     /** Ships, from now on. */
     ship() {
-      ferry = replicate(path, `${to.url}/v1/${name}`);
+      ferry = replicate(path, `${to.url}/v1/${name}`, shipper);
       return ferry.started;
     },
     /** Waits until everything that is committed is shipped: ends walferry, which ships before it ends, and starts it again. */

@@ -1,0 +1,39 @@
+// One client of the leader: a tab, our own or another, and the calls of it that are under way.
+import { told } from './error.js';
+
+export class Client {
+  #methods;
+  #running = new Map();
+  #hooks;
+
+  constructor(post, methods, hooks) {
+    this.post = post;
+    this.#methods = methods;
+    this.#hooks = hooks;
+  }
+
+  async take({ id, method, args, abort }) {
+    if (abort) return this.#running.get(abort)?.abort();
+    const controller = new AbortController();
+    this.#running.set(id, controller);
+    try {
+      const progress = (progress) => this.post({ id, progress });
+      const result = await this.#methods.run(method, args, { client: this, signal: controller.signal, progress });
+      this.post({ id, result });
+    } catch (error) {
+      const { code, message } = told(error);
+      this.post({ id, error: { code, message } });
+      // After a fault of its own nothing in the worker can be relied on; its end lets go of the files.
+      if (code === 'INTERNAL') this.#hooks.broken();
+    } finally {
+      this.#running.delete(id);
+    }
+  }
+
+  /** It has gone: what it asked for is of use to nobody. */
+  dismiss() {
+    for (const controller of this.#running.values()) controller.abort();
+    this.#methods.forget(this);
+    this.#hooks.dismissed();
+  }
+}

@@ -1,0 +1,173 @@
+// An open database, as a page has it.
+import { WalferryError, closed } from './error.js';
+import { Remote, until } from './remote.js';
+import { objects } from './rows.js';
+import { Subscription } from './subscription.js';
+
+/** Between two looks of `waitFor` while nothing is pushed, from the first to the last. */
+const LOOK = { first: 50, last: 1000 };
+
+/** Made by `open`. Its events: `position` when the state has moved, `follow` when following goes otherwise, `close`. */
+export class Database extends EventTarget {
+  #remote;
+  #token;
+  #position = null;
+  #state;
+  #following = new Set();
+  #subscriptions = new Set();
+  #transaction = false;
+
+  constructor(place, token) {
+    super();
+    this.#token = token;
+    this.#remote = new Remote(place, { token, hear: (event, data) => this.#hear(event, data) });
+  }
+
+  /** The rest of `open`. */
+  async opened({ onProgress, signal, offline }) {
+    await this.#remote.joined(signal);
+    if (offline && !this.#position) throw new WalferryError('NO_COPY', 'there is no local copy of the database.');
+    if (offline) return;
+    await this.refresh({ onProgress, signal }).catch((error) => {
+      // The history there was replaced by another: what is here is of no use to anyone.
+      if (error.code === 'DIVERGED') return this.restore({ onProgress, signal });
+      throw error;
+    });
+  }
+
+  /** Which state of the database this is. */
+  get position() {
+    return this.#position;
+  }
+
+  /** How following goes. */
+  get following() {
+    return this.#state && { ...this.#state, lag: lagOf(this.#state) };
+  }
+
+  /** Runs one SQL statement. */
+  async query(sql, parameters, { limit, signal } = {}) {
+    // A transaction is of one connection: it cannot go on with the next leader.
+    const again = !this.#transaction;
+    if (/^\s*(begin|savepoint)\b/i.test(sql)) this.#transaction = true;
+    if (/^\s*(commit|end|rollback)\b/i.test(sql)) this.#transaction = false;
+    return this.#remote.call('query', [sql, parameters, limit], { signal, again }).catch((error) => {
+      if (error.code === 'POSITION_MOVED') this.#transaction = false;
+      throw error;
+    });
+  }
+
+  /** The rows of `query` as objects. */
+  async objects(sql, parameters, options) {
+    return objects(await this.query(sql, parameters, options));
+  }
+
+  /** Calls back with the result, now and whenever it has changed. Returns what ends it. */
+  subscribe(sql, parameters, callback, options) {
+    const subscription = new Subscription(this.#remote, { sql, parameters, callback, ...options }, () => this.#subscriptions.delete(subscription));
+    this.#subscriptions.add(subscription);
+    return () => subscription.end();
+  }
+
+  /** Keeps the copy up to date as long as anybody wants it. Returns what ends it. */
+  follow(callback = () => {}) {
+    const tell = () => this.#state && callback(this.following);
+    const follow = (follows) => this.#remote.call('follow', [follows]).then((state) => this.#followed(state), () => {});
+    this.addEventListener('follow', tell);
+    this.#following.add(tell);
+    if (this.#following.size === 1) follow(true);
+    else tell();
+    return () => {
+      this.removeEventListener('follow', tell);
+      if (this.#following.delete(tell) && !this.#following.size) follow(false);
+    };
+  }
+
+  /** Until the copy holds what this transaction wrote. */
+  async waitFor(txid, { signal } = {}) {
+    if (!/^[0-9a-f]{16}$/.test(txid)) throw new WalferryError('INVALID', `${txid} is not a transaction: that is 16 hexadecimal digits, as in a position.`);
+    for (let pause = LOOK.first; !(this.#position?.txid >= txid); pause = Math.min(2 * pause, LOOK.last)) {
+      if (!this.#state?.connected) await this.refresh({ signal });
+      if (this.#position?.txid >= txid) break;
+      await until(this.#moved(pause), signal);
+    }
+    return this.#position;
+  }
+
+  /** Brings what is newer, if anything. */
+  refresh(options) {
+    return this.#update(false, options);
+  }
+
+  /** Replaces the local copy by a new one. Until that is whole, there is none. */
+  restore(options) {
+    return this.#update(true, options);
+  }
+
+  /** The database as a file, byte for byte as the server has it. */
+  export({ signal } = {}) {
+    return this.#remote.call('export', [], { signal });
+  }
+
+  /** Leaves the copy to others. It stays. */
+  async close() {
+    await this.#remote.end();
+  }
+
+  /** As `close`, and the local copy is gone, for all tabs. */
+  async delete() {
+    await this.#remote.call('delete', []);
+    await this.#remote.end();
+  }
+
+  async #update(anew, { onProgress, signal } = {}) {
+    const update = async () => this.#remote.call('update', [anew, await this.#token()], { onProgress, signal });
+    this.#position = await update().catch((error) => {
+      // It may have become too old since it was made.
+      if (error.code === 'DENIED') return update();
+      throw error;
+    });
+    return this.#position;
+  }
+
+  #hear(event, data) {
+    if (event === 'welcome') {
+      this.#hear('position', data.position);
+      this.#transaction = false;
+      if (this.#following.size) this.#remote.call('follow', [true]).then((state) => this.#followed(state), () => {});
+      for (const subscription of this.#subscriptions) subscription.resume();
+    } else if (event === 'position') {
+      const moved = data?.txid !== this.#position?.txid || data?.sum !== this.#position?.sum;
+      this.#position = data;
+      if (moved) this.dispatchEvent(new CustomEvent('position', { detail: data }));
+    } else if (event === 'follow') {
+      this.#followed(data);
+    } else if (event === 'rows') {
+      for (const subscription of this.#subscriptions) subscription.take(data);
+    } else {
+      // Deleted by another tab, or by this one; or the worker has failed.
+      const error = event === 'failed' ? data : closed(': its copy was deleted');
+      this.#remote.end(error);
+      this.dispatchEvent(new CustomEvent('close', { detail: error }));
+    }
+  }
+
+  #followed(state) {
+    this.#state = this.#following.size ? state : undefined;
+    this.dispatchEvent(new CustomEvent('follow', { detail: this.following }));
+  }
+
+  /** Until the state moves, or this long. */
+  #moved(pause) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, pause);
+      this.addEventListener('position', () => resolve(clearTimeout(timer)), { once: true });
+    });
+  }
+}
+
+/** For how many milliseconds the copy may have been behind: none while it hears of every change and has them all. */
+function lagOf({ connected, behind, checked }) {
+  if (connected && !behind) return 0;
+  return checked === undefined ? Infinity : Date.now() - checked;
+}

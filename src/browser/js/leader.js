@@ -1,0 +1,66 @@
+// Who leads has the files open and SQLite, and does for all tabs what they ask.
+import { Client } from './client.js';
+import init, { Session } from './engine.js';
+import { Methods } from './methods.js';
+
+/** How long who led before may take to let go of the files, in milliseconds. */
+const PATIENCE = 30_000;
+/** How long the others may take to leave a copy that was deleted. */
+const FAREWELL = 1000;
+
+export class Leader {
+  #clients = new Map();
+  #methods;
+  #page;
+
+  /** Opens the copy as it is; there may be none. */
+  static async open(place, page) {
+    await init();
+    return new Leader(await opened(place, await page.token()), place, page);
+  }
+
+  constructor(session, place, page) {
+    this.#page = page;
+    this.#methods = new Methods(session, place, { token: () => page.token(), tell: (...news) => this.#tell(...news) });
+  }
+
+  knows(id) {
+    return this.#clients.has(id);
+  }
+
+  /** A client, which is told that we lead. */
+  admit(id, post) {
+    const client = new Client(post, this.#methods, { broken: () => this.#page.tell({ broken: true }), dismissed: () => this.#clients.delete(id) });
+    this.#clients.set(id, client);
+    post({ welcome: this.#methods.news() });
+    return client;
+  }
+
+  /** Puts the files away; what is under way ends first, for it holds them. */
+  async close() {
+    await this.#methods.close();
+    // Nobody should lead where there is nothing left: those who have heard of it leave the line before we do.
+    const given = performance.now() + FAREWELL;
+    while (this.#methods.deleted && this.#clients.size > 1 && performance.now() < given) await sleep(10);
+  }
+
+  /** Every client hears it, but one. */
+  #tell(event, data, except) {
+    for (const client of this.#clients.values()) if (client !== except) client.post({ event, data });
+  }
+}
+
+/** The session, once whoever led before has let go: the browser ends its lock first, and its files a little later. */
+async function opened({ url, database }, token) {
+  const given = performance.now() + PATIENCE;
+  for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
+    try {
+      return await Session.open(url, database, token);
+    } catch (error) {
+      if (error.code !== 'LOCKED' || performance.now() > given) throw error;
+      await sleep(pause);
+    }
+  }
+}
+
+const sleep = (pause) => new Promise((resolve) => setTimeout(resolve, pause));

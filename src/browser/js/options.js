@@ -1,0 +1,34 @@
+// What the caller of `open` gives, looked at before anything is done with it.
+import { WalferryError } from './error.js';
+
+/** Which database: `{ url, database }`, in the one form that names its copy. */
+export function placeOf(url, database) {
+  let address;
+  try {
+    address = new URL(url, globalThis.location?.href);
+  } catch {
+    throw new WalferryError('INVALID', `${url} is not an address; one looks like https://walferry.example.workers.dev.`);
+  }
+  if (!/^https?:$/.test(address.protocol)) throw new WalferryError('INVALID', `${url} is not an address of a Worker: it must start with https://.`);
+  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(database)) {
+    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first.`);
+  }
+  return { url: address.origin + address.pathname.replace(/\/+$/, ''), database };
+}
+
+/** A function that yields a token, whichever way it was given. */
+export function tokenOf(token) {
+  if (typeof token !== 'string' && typeof token !== 'function') throw new WalferryError('INVALID', 'the token must be a string, or a function that yields one.');
+  return async () => {
+    const given = typeof token === 'function' ? await token() : token;
+    if (typeof given !== 'string') throw new WalferryError('INVALID', 'the function given as token did not yield a string.');
+    return given;
+  };
+}
+
+/** Without these the browser has no files for us. */
+export function checkBrowser() {
+  if (globalThis.isSecureContext && globalThis.navigator?.locks && globalThis.navigator.storage?.getDirectory) return;
+  const why = globalThis.isSecureContext === false ? 'the page must be served by https, or from localhost' : 'this browser is too old: it has no private file system';
+  throw new WalferryError('STORAGE', `there is no place for a copy of the database: ${why}.`);
+}

@@ -1,0 +1,126 @@
+// Calls to the worker that leads, which may end at any moment, in this tab or another: what it has not answered is asked
+// again of the next.
+import { WalferryError, aborted, arrived, closed } from './error.js';
+import { Tab } from './tab.js';
+
+export class Remote {
+  #tab;
+  #post;
+  #calls = new Map();
+  #last = 0;
+  #ended;
+  #hear;
+  #joined;
+
+  /** `hear(event, data)` is told what happens there; `token()` yields one when it is asked for. */
+  constructor(place, { hear, token }) {
+    this.#hear = hear;
+    this.#joined = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
+    this.#joined.promise.catch(() => {}); // who waits for it is told
+    this.#tab = new Tab(place, {
+      welcome: (post, news) => this.#welcome(post, news),
+      message: (data, post) => (data.ask ? this.#answer(data.ask, post, token) : this.#take(data)),
+      asleep: () => (this.#post = undefined),
+      failed: (error) => this.#fail(error instanceof Error ? error : arrived(error)),
+    });
+  }
+
+  /** Whether somebody leads, and has opened the copy. */
+  joined(signal) {
+    return until(this.#joined.promise, signal);
+  }
+
+  /**
+   * Without `again`, a call that was under way when the leader ended is not repeated, but fails with `POSITION_MOVED`.
+   */
+  async call(method, args, { onProgress, signal, again = true } = {}) {
+    if (this.#ended) throw this.#ended;
+    if (signal?.aborted) throw aborted();
+    const id = ++this.#last;
+    const calling = new Promise((resolve, reject) => {
+      this.#calls.set(id, { message: { id, method, args }, resolve, reject, onProgress, again, sent: false });
+      if (this.#post) this.#send(id);
+    });
+    try {
+      return await until(calling, signal);
+    } catch (error) {
+      if (error.code === 'ABORTED') this.#post?.({ abort: id });
+      throw error;
+    } finally {
+      this.#calls.delete(id);
+    }
+  }
+
+  /** No answer is wanted. */
+  tell(message) {
+    this.#post?.(message);
+  }
+
+  /** Lets go of the copy; calls under way are told `why`. */
+  async end(why = closed(), gracefully = true) {
+    this.#settle(why);
+    await this.#tab.stop(gracefully);
+  }
+
+  #welcome(post, news) {
+    this.#post = post;
+    for (const [id, call] of this.#calls) {
+      if (call.sent && !call.again) call.reject(new WalferryError('POSITION_MOVED', 'the tab that was answering has closed, and the state it was reading went with it; ask again.'));
+      else this.#send(id);
+    }
+    this.#hear('welcome', news);
+    this.#joined.resolve();
+  }
+
+  #send(id) {
+    const call = this.#calls.get(id);
+    call.sent = true;
+    try {
+      this.#post(call.message);
+    } catch (error) {
+      call.reject(new WalferryError('INVALID', `these values cannot be sent to the database: ${error.message}.`));
+    }
+  }
+
+  #take({ id, progress, result, error, event, data }) {
+    if (event) return this.#hear(event, data);
+    const call = this.#calls.get(id);
+    if (!call) return;
+    if (progress) call.onProgress?.(progress);
+    else if (error) call.reject(arrived(error));
+    else call.resolve(result);
+  }
+
+  async #answer(ask, post, token) {
+    const answer = await token().then((token) => ({ token }), (error) => ({ error: String(error?.message ?? error) }));
+    post({ answer: ask, ...answer });
+  }
+
+  #fail(error) {
+    this.#settle(error);
+    this.#hear('failed', error);
+  }
+
+  #settle(error) {
+    this.#ended ??= error;
+    this.#joined.reject(this.#ended);
+    for (const { reject } of this.#calls.values()) reject(this.#ended);
+  }
+}
+
+/** The promise, unless the signal comes first. */
+export function until(promise, signal) {
+  if (!signal) return promise;
+  if (signal.aborted) return Promise.reject(aborted());
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(aborted());
+    signal.addEventListener('abort', stop, { once: true });
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+  });
+}
+
+function withResolvers() {
+  let resolve, reject;
+  const promise = new Promise((...both) => ([resolve, reject] = both));
+  return { promise, resolve, reject };
+}

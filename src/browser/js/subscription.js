@@ -1,0 +1,60 @@
+// A query that is asked again whenever its answer has changed.
+import { arrived } from './error.js';
+
+let last = 0;
+
+export class Subscription {
+  #remote;
+  #query;
+  #options;
+  #id = ++last;
+  #seen;
+  #ended = false;
+  #over;
+
+  /** `over()` is called at its end. */
+  constructor(remote, { sql, parameters, callback, onError = reportError, limit, signal }, over) {
+    this.#remote = remote;
+    this.#query = [sql, parameters, limit];
+    this.#options = { callback, onError };
+    this.#over = over;
+    if (signal?.aborted) this.end();
+    else signal?.addEventListener('abort', () => this.end(), { once: true });
+    this.resume();
+  }
+
+  /** At a new leader, who knows nothing of it. */
+  resume() {
+    if (this.#ended) return;
+    const first = this.#remote.call('subscribe', [this.#id, ...this.#query]);
+    first.then((result) => this.#deliver(result), (error) => this.#failed(error));
+  }
+
+  /** What has come for one of the subscriptions of this page. */
+  take({ subscription, result, error }) {
+    if (subscription !== this.#id) return;
+    if (error) this.#failed(arrived(error));
+    else this.#deliver(result);
+  }
+
+  end() {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#over();
+    this.#remote.call('unsubscribe', [this.#id]).catch(() => {});
+  }
+
+  #deliver(result) {
+    // A new leader at the same state has nothing new to say.
+    if (this.#ended || this.#seen === result.txid) return;
+    this.#seen = result.txid;
+    this.#options.callback(result);
+  }
+
+  #failed(error) {
+    if (this.#ended) return;
+    // Closed is no failure: nothing more will come.
+    if (error.code === 'CLOSED') this.end();
+    else this.#options.onError(error);
+  }
+}

@@ -1,0 +1,99 @@
+// A tab's part among those that share a copy: a worker that stands in line to lead, and a channel to whichever leads.
+//
+// The worker is ended, at once, when the page goes to sleep or leaves: its locks and the files go with it, and the next in
+// line leads. When the page wakes, it stands in line again, as a new client.
+import { WalferryError } from './error.js';
+import { between } from './names.js';
+
+/** After a worker has ended by a fault, the next is not started before this, in milliseconds. */
+const PAUSE = 1000;
+
+export class Tab {
+  #place;
+  #to;
+  #worker;
+  #channel;
+  #started = -Infinity;
+  #stopped = false;
+  #joined = false;
+
+  /** `to` hears `welcome(post, news)` from whoever leads from now on, every other `message`, `asleep()`, and `failed(error)`. */
+  constructor(place, to) {
+    this.#place = place;
+    this.#to = to;
+    this.#listen(true);
+    this.#start();
+  }
+
+  /** For good. `gracefully` is awaited while the worker puts its files away. */
+  async stop(gracefully) {
+    this.#stopped = true;
+    this.#listen(false);
+    const worker = this.#worker;
+    if (worker && gracefully) {
+      // Whatever it says, or whether it can say anything, it ends.
+      const left = new Promise((resolve) => (worker.onmessage = ({ data }) => data.left && resolve()));
+      worker.postMessage({ leave: true });
+      await Promise.race([left, new Promise((resolve) => setTimeout(resolve, 2000))]);
+    }
+    this.#end();
+  }
+
+  // One object is the listener for all of them.
+  #listen(listens) {
+    const change = listens ? 'addEventListener' : 'removeEventListener';
+    for (const event of ['pagehide', 'pageshow']) globalThis[change]?.(event, this);
+    for (const event of ['freeze', 'resume']) globalThis.document?.[change](event, this);
+  }
+
+  handleEvent({ type, persisted }) {
+    if (type === 'pagehide' || type === 'freeze') {
+      this.#end();
+      this.#to.asleep();
+    } else if (type === 'resume' || persisted) {
+      this.#start();
+    }
+  }
+
+  #start() {
+    if (this.#worker || this.#stopped) return;
+    this.#started = performance.now();
+    const id = crypto.randomUUID();
+    const worker = (this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'walferry' }));
+    const channel = (this.#channel = new BroadcastChannel(between(id)));
+    const take = (post) => ({ data }) => {
+      if (data.joined) this.#joined = true;
+      else if (data.failed) this.#fail(data.failed);
+      else if (data.broken) this.#again();
+      else if (data.welcome) this.#to.welcome(post, data.welcome);
+      else this.#to.message(data, post);
+    };
+    channel.onmessage = take((message) => channel.postMessage(message));
+    worker.onmessage = take((message) => worker.postMessage(message));
+    worker.onerror = (event) => {
+      event.preventDefault?.();
+      const why = event.message ?? 'its script could not be loaded';
+      if (this.#joined) this.#again();
+      else this.#fail(new WalferryError('INTERNAL', `the database's worker could not be started: ${why}.`));
+    };
+    worker.postMessage({ join: { id, ...this.#place } });
+  }
+
+  // What it held is let go of; another tab leads, or this one again.
+  #again() {
+    this.#end();
+    this.#to.asleep();
+    setTimeout(() => this.#start(), Math.max(0, this.#started + PAUSE - performance.now()));
+  }
+
+  #fail(error) {
+    this.stop(false);
+    this.#to.failed(error);
+  }
+
+  #end() {
+    this.#worker?.terminate();
+    this.#channel?.close();
+    this.#worker = this.#channel = undefined;
+  }
+}
