@@ -169,7 +169,9 @@ export interface Database extends EventTarget {
   /** Closes it in all tabs, and deletes the local copy. */
   delete(): Promise<void>;
   addEventListener<K extends keyof DatabaseEvents>(type: K, listener: (event: DatabaseEvents[K]) => void, options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, callback: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<K extends keyof DatabaseEvents>(type: K, listener: (event: DatabaseEvents[K]) => void, options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, callback: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
 }
 
 /** Why something was not done, for programs. */

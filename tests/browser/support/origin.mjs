@@ -19,9 +19,14 @@ export async function site(host) {
       return [name, value.join(': ')];
     }),
   );
+  return files(inRoot('build', 'site'), { host, headers });
+}
+
+/** Serves what is in a folder. */
+export function files(root, { host = '127.0.0.1', headers = {} } = {}) {
   return listen(host, (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
-    const file = join(inRoot('build', 'site'), path === '/' ? 'index.html' : path);
+    const file = join(root, path.endsWith('/') ? `${path}index.html` : path);
     if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
     response.writeHead(200, { ...headers, 'Content-Type': types[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
   });

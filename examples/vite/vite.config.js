@@ -1,0 +1,7 @@
+import { defineConfig } from 'vite';
+
+export default defineConfig({
+  base: './',
+  // `vite` (not `vite build`) would copy the package into one file, away from its worker and its wasm.
+  optimizeDeps: { exclude: ['walferry'] },
+});
