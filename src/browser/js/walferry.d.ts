@@ -213,6 +213,7 @@ export type ErrorCode =
 
 /** What every promise is rejected with. */
 export class WalferryError extends Error {
+  private constructor();
   readonly name: 'WalferryError';
   /** For programs. */
   readonly code: ErrorCode;

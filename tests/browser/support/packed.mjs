@@ -33,8 +33,8 @@ export function folder(name) {
 }
 
 /** The output of a command; if it fails, all of it is the error. */
-export function run(command, args, cwd) {
-  const child = leash(spawn(command, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] }));
+export function run(command, args, cwd, env = process.env) {
+  const child = leash(spawn(command, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] }));
   const output = { stdout: '', stderr: '' };
   for (const stream of ['stdout', 'stderr']) child[stream].on('data', (text) => (output[stream] += text));
   return new Promise((resolve, reject) => {
