@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use worker::{Method, Request, Stub};
 
+use super::at_least::AT_LEAST;
 use super::failure::Failure;
 use super::route::Db;
 use crate::replica::SegmentId;
@@ -25,7 +26,11 @@ pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentI
     if KNOWN.with_borrow(|known| known.contains(&segment)) {
         return Ok(true);
     }
-    let question = Request::new(&request.inner().url(), Method::Head)?;
+    let mut question = Request::new(&request.inner().url(), Method::Head)?;
+    let at_least = request.headers().get(AT_LEAST)?;
+    if let Some(at_least) = &at_least {
+        question.headers_mut()?.set(AT_LEAST, at_least)?;
+    }
     let answer = database.fetch_with_request(question).await?;
     match answer.status_code() {
         200 => {
@@ -38,6 +43,10 @@ pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentI
             Ok(true)
         }
         404 => Ok(false),
+        400 | 503 if at_least.is_some() => Err(Failure::passing(
+            "not_there_yet",
+            format!("The replica did not come to what {AT_LEAST} says in time."),
+        )),
         _ => Err(Failure::passing(
             "database_unavailable",
             "The database does not answer at this moment; try again.",

@@ -20,7 +20,7 @@ use super::registry::Reporter;
 use super::replica::Replica;
 use super::route::{Db, Route};
 use super::upkeep::Upkeep;
-use super::{EXPIRES, bucket, queries, upload};
+use super::{EXPIRES, bucket, plan, queries, upload};
 
 /// The ledger's note of the database's name: an alarm does not tell it.
 const NAME: &str = "name";
@@ -174,7 +174,7 @@ impl Database {
         match route {
             Route::Head(_) => queries::head(request, &replica).await,
             Route::List(_) => queries::list(request, &replica).await,
-            Route::Plan(_) => queries::plan(request, &replica).await,
+            Route::Plan(_) => Box::pin(plan::get(request, &replica)).await,
             Route::Follow(_) => {
                 let expires = request.headers().get(EXPIRES)?.and_then(|text| text.parse().ok());
                 let head = replica.head().await?;
@@ -185,8 +185,8 @@ impl Database {
                 parts::put(request, body, &replica, id).await
             }
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
-            Route::Segment(_, id) => queries::holds(&replica, id).await,
-            Route::Databases | Route::Metrics | Route::Whole(_) => {
+            Route::Segment(_, id) => queries::holds(request, &replica, id).await,
+            Route::Databases | Route::Metrics | Route::Whole(_) | Route::Map(_) => {
                 Err(Failure::new(404, "unknown_route", "No database is named."))
             }
             #[cfg(feature = "fault-points")]

@@ -5,7 +5,7 @@ use worker::Response;
 
 use crate::ltx;
 use crate::replica::Position;
-use crate::store;
+use crate::{restore, store};
 
 /// A refusal or a fault: a status, a code for programs, a sentence for people.
 #[derive(Debug)]
@@ -131,6 +131,27 @@ impl From<store::Error> for Failure {
             other => Self::passing(
                 "storage_unavailable",
                 format!("The storage did not serve: {other}."),
+            ),
+        }
+    }
+}
+
+/// Why a state cannot be had.
+impl From<restore::Error> for Failure {
+    fn from(error: restore::Error) -> Self {
+        match error {
+            restore::Error::Plan(error) => Self::new(
+                404,
+                "no_plan",
+                format!("There is no way to restore that: {error}."),
+            ),
+            restore::Error::Store(error) => error.into(),
+            // Deleted while it was looked at: planned again, the same state is found elsewhere.
+            restore::Error::Missing(_) => Self::passing("replica_moved", format!("{error}; try again.")),
+            error => Self::new(
+                500,
+                "replica_damaged",
+                format!("That cannot be restored: {error}."),
             ),
         }
     }

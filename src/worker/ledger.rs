@@ -220,13 +220,13 @@ impl Ledger {
     }
 
     /// All of them that reach beyond `after`.
-    pub(super) fn all(&self, after: Txid) -> Result<Vec<SegmentInfo>, Failure> {
-        let mut all = self.page(None, after, None, PIECE)?;
+    pub(super) fn all(&self, level: Option<Level>, after: Txid) -> Result<Vec<SegmentInfo>, Failure> {
+        let mut all = self.page(level, after, None, PIECE)?;
         let mut last = 0;
         while all.len().saturating_sub(last) >= PIECE as usize && all.len() <= MAX_SEGMENTS {
             last = all.len();
             let cursor = all.last().map(|info| info.id);
-            all.append(&mut self.page(None, after, cursor, PIECE)?);
+            all.append(&mut self.page(level, after, cursor, PIECE)?);
         }
         if all.len() > MAX_SEGMENTS {
             return Err(too_many());

@@ -18,7 +18,8 @@
 //! |----------------------------------------------------|-------------------------------------------------------------|
 //! | `GET /v1/{db}`                                     | `{"position":{"txid","sum"},"page_size","commit","timestamp","segments","bytes"}` |
 //! | `GET /v1/{db}/ltx?level=&after=&limit=&cursor=`    | `{"segments":[{"level","min_txid","max_txid","size","timestamp"}],"next"}` |
-//! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`; 404 if nothing leads there              |
+//! | `GET /v1/{db}/plan?txid=\|timestamp=&from=`        | `{"segments":[…]}`, one in a bundle with `bundle` and `offset`; 404 if nothing leads there |
+//! | `GET /v1/{db}/map?txid=\|timestamp=&from=&to=`     | where the pages from one to another lie, see `crate::replica::MapWindow`; `Walferry-Next` is the page after them |
 //! | `PUT /v1/{db}/ltx/{level}/{min}-{max}.ltx`         | 201 `{"position"}`; 200 if it is there already; 409 with the head if it does not follow it; 422 if it is not valid |
 //! | `GET /v1/{db}/follow`, a WebSocket                 | text `{"position","segment"}`, or the bytes of a segment: see `followers` |
 //! | the same `?offset=&size=`                          | a part of it: 202 `{"offset"}`, where the next one starts, at the end as above; 409 with `Walferry-Offset` if it starts elsewhere |
@@ -30,7 +31,7 @@
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
 //!
 //! A WebSocket takes its token from `Sec-WebSocket-Protocol: walferry.v1, bearer.<token>`. With the header
-//! `Walferry-At-Least: <txid>`, head, listing and plan wait for that transaction, for 10 s at most.
+//! `Walferry-At-Least: <txid>`, whatever is read waits for that transaction, for 10 s at most.
 //!
 //! An empty replica has the position zero, and null for what it cannot have. `sum` is null where the newest segment
 //! is not of walferry; `timestamp` is absent where a listing does not tell it. `next` is the `cursor` of the next page.
@@ -65,9 +66,11 @@ mod intake;
 mod json;
 mod ledger;
 mod lock;
+mod map;
 mod origins;
 mod parts;
 mod pipe;
+mod plan;
 mod queries;
 mod query;
 mod r2;
@@ -147,7 +150,8 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             headers.set(EXPIRES, &expires.to_string())?;
             ask(env, &db, question).await
         }
-        Route::Whole(db) => whole::get(request, env, db).await,
+        Route::Whole(db) => Box::pin(whole::get(request, env, db)).await,
+        Route::Map(db) => Box::pin(map::get(request, env, db)).await,
         Route::Databases | Route::Metrics => {
             let question = Request::new(&request.inner().url(), Method::Get)?;
             let answer = registry::registry(env)?.fetch_with_request(question).await?;

@@ -72,8 +72,9 @@ impl Origins {
         if let Some(origin) = &self.allowed {
             headers.set("Access-Control-Allow-Origin", origin)?;
             let exposed = format!(
-                "Content-Range, Content-Length, Accept-Ranges, ETag, Retry-After, {POSITION}, {}, {}",
+                "Content-Range, Content-Length, Accept-Ranges, ETag, Retry-After, {POSITION}, {}, {}, {}",
                 super::download::TIMESTAMP,
+                super::map::NEXT,
                 super::parts::OFFSET
             );
             headers.set("Access-Control-Expose-Headers", &exposed)?;

@@ -1,4 +1,4 @@
-//! Questions about a replica: its head, its segments, which of them make a state.
+//! Questions about a replica: its head, its segments.
 
 use serde::Serialize;
 use worker::{Request, Response};
@@ -11,8 +11,7 @@ use super::r2::parse_key;
 use super::replica::Replica;
 use super::upkeep::{self, Trouble};
 use super::{at_least, route};
-use crate::ltx::Txid;
-use crate::replica::{Layout, Position, SegmentId, SegmentInfo, plan as plan_of};
+use crate::replica::{Layout, SegmentId, SegmentInfo};
 
 /// The most that one answer lists.
 const MAX_PAGE: u32 = 1000;
@@ -35,8 +34,8 @@ struct Standing {
 }
 
 /// Whether a segment is committed, as the Worker asks before it serves one.
-pub(super) async fn holds(replica: &Replica, id: SegmentId) -> Result<Response, Failure> {
-    replica.head().await?;
+pub(super) async fn holds(request: &Request, replica: &Replica, id: SegmentId) -> Result<Response, Failure> {
+    at_least::head(request, replica).await?;
     let status = if replica.ledger.holds(id)? { 200 } else { 404 };
     Ok(Response::empty()?.with_status(status))
 }
@@ -75,33 +74,4 @@ pub(super) async fn list(request: &Request, replica: &Replica) -> Result<Respons
         .filter(|_| is_full)
         .map(|last| last.id.key(Layout::Bucket));
     answer(&Segments { segments, next }, 200, position)
-}
-
-/// `GET /v1/{db}/plan?txid=|timestamp=&from=`
-pub(super) async fn plan(request: &Request, replica: &Replica) -> Result<Response, Failure> {
-    let query = Query::of(request, &["txid", "timestamp", "from"])?;
-    let target = query.target()?;
-    let from = query.txid("from")?.unwrap_or_default();
-    let head = at_least::head(request, replica).await?.position;
-    check_from(from, head)?;
-    let segments = replica.ledger.all(from)?;
-    let plan = plan_of(&segments, target, from).map_err(|error| {
-        Failure::new(
-            404,
-            "no_plan",
-            format!("There is no way to restore that: {error}."),
-        )
-    })?;
-    answer(&plan, 200, head)
-}
-
-/// A state beyond the head is of another history: "nothing newer" would be a lie.
-fn check_from(from: Txid, head: Position) -> Result<(), Failure> {
-    if from > head.txid {
-        return Err(Failure::position_mismatch(
-            head,
-            format_args!("transaction {from} is beyond that"),
-        ));
-    }
-    Ok(())
 }

@@ -20,6 +20,8 @@ pub(super) enum Route {
     Head(Db),
     List(Db),
     Plan(Db),
+    /// Where the pages of a state lie.
+    Map(Db),
     Segment(Db, SegmentId),
     Follow(Db),
     /// A state, as the file that it is.
@@ -41,6 +43,7 @@ impl Route {
             ["", "v1", db] if !db.is_empty() => Ok(Self::Head(Db::parse(db)?)),
             ["", "v1", db, "ltx"] => Ok(Self::List(Db::parse(db)?)),
             ["", "v1", db, "plan"] => Ok(Self::Plan(Db::parse(db)?)),
+            ["", "v1", db, "map"] => Ok(Self::Map(Db::parse(db)?)),
             ["", "v1", db, "follow"] => Ok(Self::Follow(Db::parse(db)?)),
             ["", "v1", db, "db"] => Ok(Self::Whole(Db::parse(db)?)),
             ["", "v1", db, "rebuild"] => Ok(Self::Rebuild(Db::parse(db)?)),
@@ -55,6 +58,7 @@ impl Route {
             Self::Head(db)
             | Self::List(db)
             | Self::Plan(db)
+            | Self::Map(db)
             | Self::Segment(db, _)
             | Self::Follow(db)
             | Self::Whole(db)
@@ -72,6 +76,7 @@ impl Route {
             Self::Head(_)
             | Self::List(_)
             | Self::Plan(_)
+            | Self::Map(_)
             | Self::Segment(..)
             | Self::Follow(_)
             | Self::Whole(_) => Scope::Read,
@@ -85,7 +90,12 @@ impl Route {
     fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Databases | Self::Metrics => &["GET"],
-            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Follow(_) | Self::Whole(_) => &["GET"],
+            Self::Head(_)
+            | Self::List(_)
+            | Self::Plan(_)
+            | Self::Map(_)
+            | Self::Follow(_)
+            | Self::Whole(_) => &["GET"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
             Self::Rebuild(_) => &["POST"],
             #[cfg(feature = "fault-points")]

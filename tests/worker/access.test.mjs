@@ -110,7 +110,7 @@ test('pages of any origin may ask, and read what they need', async () => {
     const answer = await send('GET', path, { headers: { Origin: origin } });
     assert.equal(answer.headers.get('Access-Control-Allow-Origin'), '*');
     const exposed = answer.headers.get('Access-Control-Expose-Headers').split(', ');
-    for (const name of ['Content-Range', 'Content-Length', 'ETag', 'Walferry-Position']) assert(exposed.includes(name), name);
+    for (const name of ['Content-Range', 'Content-Length', 'ETag', 'Walferry-Position', 'Walferry-Next']) assert(exposed.includes(name), name);
   }
   const refused = await send('GET', '/v1/app', { token: null, headers: { Origin: origin } });
   assert.equal(refused.status, 401);

@@ -37,6 +37,7 @@ const routes = [
   ['GET', '/v1/app', 'read'],
   ['GET', '/v1/app/ltx', 'read'],
   ['GET', '/v1/app/plan', 'read'],
+  ['GET', '/v1/app/map', 'read'],
   ['GET', '/v1/app/db', 'read'],
   ['GET', segment, 'read'],
   ['HEAD', segment, 'read'],
@@ -122,7 +123,7 @@ for (const [method, path, needs, success = 200, whose] of routes) {
 
 test('a database made public on purpose may be read by anyone, and by nobody written', async () => {
   const segment = `/v1/open/ltx/${first.name}`;
-  for (const path of ['/v1/open', '/v1/open/ltx', '/v1/open/plan', '/v1/open/db', segment]) assert.equal((await ask('GET', path, null)).status, 200, path);
+  for (const path of ['/v1/open', '/v1/open/ltx', '/v1/open/plan', '/v1/open/map', '/v1/open/db', segment]) assert.equal((await ask('GET', path, null)).status, 200, path);
   assert.equal((await ask('PUT', segment, null)).code, 'token_missing');
   assert.equal((await ask('POST', '/v1/open/rebuild', null)).code, 'token_missing');
   assert.equal((await ask('GET', '/v1/open', 'wrong')).status, 401, 'a wrong token is wrong there, too');

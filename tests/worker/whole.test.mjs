@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Database } from './support/database.mjs';
 import { hex16 } from './support/ltx.mjs';
+import { mapped, planned } from './support/map.mjs';
 import { TOKENS, code, worker } from './support/worker.mjs';
 
 const FAST = { ...TOKENS, WALFERRY_LEVELS: '300ms, 900ms', WALFERRY_HISTORY_WINDOW: '600ms', WALFERRY_RAW_RETENTION: '200ms', WALFERRY_GRACE: '300ms' };
@@ -44,6 +45,7 @@ test('every state, by transaction and by time, from raw segments, levels and bun
     for (const [at, state] of states.entries()) {
       const end = states[at + 1]?.time ?? state.time + 1000;
       for (const time of [state.time, end - 1]) assert.deepEqual(await whole('states', `?timestamp=${time}`), pick(state));
+      for (const read of [planned, mapped]) assert.deepEqual(await read(send, 'states', `timestamp=${end - 1}`), pick(state), read.name);
     }
   };
   await check();
@@ -53,6 +55,10 @@ test('every state, by transaction and by time, from raw segments, levels and bun
     await pause(100);
   }
   await check();
+  assert((await get('/v1/states/ltx?level=10')).body.segments.length > 0, 'states of the past are in bundles');
+  for (const { txid, ...state } of states) {
+    for (const read of [planned, mapped]) assert.deepEqual(await read(send, 'states', `txid=${hex16(txid)}`), pick(state), read.name);
+  }
 });
 const pick = ({ bytes, position, time }) => ({ bytes, position, time });
 
