@@ -139,7 +139,7 @@ fn follow_to(store: &Rc<Shared>, out: &Path, txid: u64) -> Result<(), Error> {
             };
             reached.set(at == Txid(txid));
         };
-        let following = follow(&store, &options, Duration::from_millis(5), |_, _| {}, tell);
+        let following = follow(&store, None, &options, Duration::from_millis(5), |_, _| {}, tell);
         let arriving = async {
             while !reached.get() {
                 tokio::time::sleep(Duration::from_millis(2)).await;

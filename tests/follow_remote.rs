@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::s3::{S3, free_port};
 use support::{
@@ -41,8 +41,12 @@ impl Distance {
     }
 
     fn follow(&self) -> Process {
+        self.follow_every("20ms")
+    }
+
+    fn follow_every(&self, interval: &str) -> Process {
         let mut command = walferry();
-        command.args(["restore", "-f", "-follow-interval", "20ms", "-o"]);
+        command.args(["restore", "-f", "-follow-interval", interval, "-o"]);
         command
             .arg(self.path("copy.db"))
             .arg(self.destination.url())
@@ -125,6 +129,64 @@ impl Distance {
         self.wait_for_copy("the copy to catch up");
         assert_eq!(following.terminate(), Some(143));
     }
+}
+
+/// Polling alone would take half a minute each time. Short segments come with the news, long ones are fetched.
+#[test]
+fn a_worker_tells_what_lands_as_it_lands() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start_at(&folder.path().join("r2"), free_port());
+    let distance = Distance {
+        destination: worker.database("live"),
+        folder,
+    };
+    run_app(&["create", distance.db(), "4096", "none"]);
+    let shipping = replicate(
+        &distance.path("app.db"),
+        &distance.destination,
+        &["--sync-interval", "20ms"],
+    );
+    let following = distance.follow_every("30s");
+    distance.wait_for_copy("the first copy");
+    let app = rusqlite::Connection::open(distance.path("app.db")).unwrap();
+    app.execute_batch("CREATE TABLE told (content)").unwrap();
+    let mut lags = Vec::new();
+    for length in [100, 100, 100, 300_000, 100, 100, 300_000, 100, 100, 100] {
+        // More than an interval: what is measured is the way, not the wait for it.
+        sleep(Duration::from_millis(50));
+        app.execute("INSERT INTO told VALUES (randomblob(?))", [length])
+            .unwrap();
+        let start = Instant::now();
+        let mut copied = 0;
+        while copied != rows(&app) {
+            assert!(
+                start.elapsed() < Duration::from_secs(15),
+                "the copy waits for a poll"
+            );
+            sleep(Duration::from_millis(2));
+            let copy = rusqlite::Connection::open(distance.path("copy.db")).unwrap();
+            copied = copy
+                .query_row("SELECT count(*) FROM told", [], |row| row.get(0))
+                .unwrap_or(0);
+        }
+        lags.push(start.elapsed());
+    }
+    lags.sort_unstable();
+    eprintln!(
+        "from commit to copy: p50 {:?}, longest {:?}",
+        lags[lags.len() / 2],
+        lags[lags.len() - 1]
+    );
+    assert_eq!(shipping.terminate(), Some(0));
+    assert_eq!(following.terminate(), Some(143));
+    drop(app);
+    run_app(&["finish", distance.db()]);
+    assert!(content(&distance.path("copy.db")) == content(&distance.path("app.db")));
+}
+
+fn rows(db: &rusqlite::Connection) -> i64 {
+    db.query_row("SELECT count(*) FROM told", [], |row| row.get(0))
+        .unwrap()
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A store in memory, for tests.
+//! A store in memory: for what is at hand, and for tests.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -247,6 +247,7 @@ async fn followed(
     let shown = std::cell::RefCell::new(progress.as_mut());
     let never = follow(
         store,
+        chosen.live.as_ref(),
         options,
         arguments.follow_interval,
         |done, total| {

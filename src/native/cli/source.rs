@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use super::failure::{Class, Failure};
 use crate::native::config::{self, Config};
 use crate::native::restore::{Reach, reach};
-use crate::native::store::{Access, Counted, Destination, Patient};
+use crate::native::store::{Access, Counted, Destination, Live, Patient};
 use crate::replica::Target;
 
 /// A replica to read from.
@@ -37,6 +37,18 @@ pub(super) struct Source {
 pub(super) struct Chosen {
     pub(super) destination: Destination,
     pub(super) store: Rc<Counted>,
+    /// What it tells as it happens, if it does.
+    pub(super) live: Option<Live>,
+}
+
+impl Chosen {
+    fn open(destination: Destination, access: &Access) -> Result<Self, Failure> {
+        Ok(Self {
+            store: destination.open(access)?,
+            live: destination.live(access)?,
+            destination,
+        })
+    }
 }
 
 impl Source {
@@ -49,8 +61,7 @@ impl Source {
     pub(super) async fn choose(&self, target: Target) -> Result<Chosen, Failure> {
         let Some(database) = self.database() else {
             let destination = Destination::parse(&self.replica, self.insecure)?;
-            let store = destination.open(&Access::from_environment())?;
-            return Ok(Chosen { destination, store });
+            return Chosen::open(destination, &Access::from_environment());
         };
         let mut replicas = self.replicas(database)?;
         if replicas.len() == 1
@@ -122,13 +133,9 @@ impl Source {
                 folder.database(&absolute).map_err(invalid)?.replicas
             }
         };
-        let open = |replica: &crate::native::config::Replica| {
-            let store = replica.destination.open(&replica.access)?;
-            Ok(Chosen {
-                destination: replica.destination.clone(),
-                store,
-            })
-        };
-        replicas.iter().map(open).collect()
+        let replicas = replicas.into_iter();
+        replicas
+            .map(|replica| Chosen::open(replica.destination, &replica.access))
+            .collect()
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use reqwest::Url;
 
 use super::bucket::{AbsSettings, Bucket, BucketStore, GsSettings, S3Settings, url as bucket_url};
-use super::{Counted, FolderStore, Keys, Meter, WorkerStore};
+use super::http::Http;
+use super::{Counted, FolderStore, Keys, Live, Meter, WorkerStore};
 use crate::ltx::Codec;
 use crate::replica::{Layout, Level};
 use crate::store::{Error, Result};
@@ -99,6 +100,14 @@ impl Destination {
             BucketStore::new(bucket, Arc::clone(&meter)),
             meter,
         )))
+    }
+
+    /// What it tells as it happens, where it does: only a Worker.
+    pub fn live(&self, access: &Access) -> Result<Option<Live>> {
+        let Self::Worker(url) = self else {
+            return Ok(None);
+        };
+        Http::new(url.clone(), access.token.as_deref(), Meter::new()).map(|http| Some(Live::new(http)))
     }
 
     /// The way to all that lies there, whoever wrote it; a Worker holds only what it knows.

@@ -181,7 +181,7 @@ impl Http {
         ))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> Error {
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> Error {
         let what = if error.is_connect() {
             "cannot be reached"
         } else {
@@ -232,6 +232,12 @@ impl Http {
             416 => Error::OutOfRange(what.to_owned()),
             _ => self.foreign(&format!("answers {status}")),
         }
+    }
+}
+
+impl std::fmt::Display for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.database.fmt(f)
     }
 }
 

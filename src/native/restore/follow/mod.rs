@@ -4,9 +4,12 @@
 //! under SQLite's locks, with a rollback journal of SQLite's format. So a reader never sees a state in between, and
 //! whoever opens the copy after a crash, SQLite or this, gets the state before. Each page 1 carries a new change
 //! counter: connections that stay open notice.
+//!
+//! A Worker tells what lands as it lands; elsewhere, and while it cannot be heard, the replica is asked again and again.
 
 mod changes;
 mod copy;
+mod ear;
 mod journal;
 mod locked_file;
 mod state;
@@ -17,12 +20,13 @@ use tokio::time::{Instant, sleep};
 
 use super::{Error, Options, Summary, run};
 use crate::ltx::{Timestamp, Txid};
-use crate::native::store::Patient;
+use crate::native::store::{Live, Patient};
 use crate::replica::{Level, Plan, PlanError, Position, Target, plan};
 use crate::restore::{self, Damage, Restore, plan_without};
 use crate::store::Store;
 use changes::Changes;
 use copy::Copy;
+use ear::{Ear, Pushed};
 pub(super) use state::State;
 
 /// Without news, polls are up to so many intervals apart, but never longer than this.
@@ -51,12 +55,14 @@ pub enum Event<'a> {
     },
 }
 
-/// Restores what `options` say unless the output is such a copy already, then follows, polling about every
-/// `interval`. Ends only by an error: what may pass is tried again.
+/// Restores what `options` say unless the output is such a copy already, then follows: at once what `live` tells, where
+/// there is one that can be joined, otherwise by polling about every `interval`. Ends only by an error: what may pass is
+/// tried again.
 ///
 /// Dropped, it leaves the copy in one state or the next.
 pub async fn follow(
     store: &Patient,
+    live: Option<&Live>,
     options: &Options,
     interval: Duration,
     progress: impl FnMut(u64, u64),
@@ -76,37 +82,53 @@ pub async fn follow(
     if exists {
         tell(Event::Resumed(copy.state().txid));
     }
+    let mut ear = Ear::new(live);
     let mut pause = interval;
     let mut listed: Option<Instant> = None;
+    let mut pushed: Option<Pushed> = None;
     loop {
-        let everything = listed.is_none_or(|listed| listed.elapsed() > LEVEL_0_LASTS);
-        match step(store, options, &copy, everything).await {
-            Ok(step) => {
-                if everything {
-                    listed = Some(Instant::now());
-                }
-                pause = match step {
-                    Some((changes, state)) => {
-                        let pages = changes.len();
-                        copy = copy.apply(changes, state).await?;
-                        let (txid, timestamp) = (copy.state().txid, copy.state().timestamp);
-                        tell(Event::Applied {
-                            txid,
-                            timestamp,
-                            pages,
-                        });
-                        interval
-                    }
-                    None => longer(pause, interval),
-                };
+        let mut step = None;
+        if let Some(Pushed { plan, store, .. }) = pushed.take() {
+            // It is held against the copy as anything else; what does not fit is asked for.
+            match fetch(&store, options, &copy, &plan).await {
+                Ok(taken) => step = Some(taken),
+                Err(Error::Replica(error)) => tracing::warn!("{error}; what was pushed is asked for"),
+                Err(error) => return Err(error),
             }
-            Err(Error::Replica(restore::Error::Store(error))) if error.is_passing() => {
-                tracing::warn!("{error}; trying again");
-                pause = LONGEST_PAUSE.min(pause.saturating_mul(2));
-            }
-            Err(error) => return Err(error),
         }
-        sleep(pause).await;
+        if step.is_none() {
+            let everything = listed.is_none_or(|listed| listed.elapsed() > LEVEL_0_LASTS);
+            match asked(store, options, &copy, everything).await {
+                Ok(found) => {
+                    if everything {
+                        listed = Some(Instant::now());
+                    }
+                    step = found;
+                }
+                Err(Error::Replica(restore::Error::Store(error))) if error.is_passing() => {
+                    tracing::warn!("{error}; trying again");
+                    pause = LONGEST_PAUSE.min(pause.saturating_mul(2));
+                    sleep(pause).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        pause = match step {
+            Some((changes, state)) => {
+                let pages = changes.len();
+                copy = copy.apply(changes, state).await?;
+                let (txid, timestamp) = (copy.state().txid, copy.state().timestamp);
+                tell(Event::Applied {
+                    txid,
+                    timestamp,
+                    pages,
+                });
+                interval
+            }
+            None => longer(pause, interval),
+        };
+        pushed = ear.wait(copy.state().position(), pause).await;
     }
 }
 
@@ -118,7 +140,7 @@ fn longer(pause: Duration, interval: Duration) -> Duration {
 }
 
 /// What leads to the newest state; `None` if the copy is there.
-async fn step(
+async fn asked(
     store: &Patient,
     options: &Options,
     copy: &Copy,
@@ -177,7 +199,7 @@ async fn news(
 
 /// The pages that differ, proven to make the new state of the copy.
 async fn fetch(
-    store: &Patient,
+    store: &dyn Store,
     options: &Options,
     copy: &Copy,
     plan: &Plan,
