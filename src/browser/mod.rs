@@ -7,6 +7,7 @@
 pub mod database;
 mod error;
 pub mod file;
+pub mod pushed;
 
 // With SQLite.
 #[cfg(any(feature = "browser", feature = "native"))]

@@ -13,6 +13,7 @@ use super::Error;
 use super::database::{Database, Phase, Progress};
 use super::http::HttpStore;
 use super::opfs::{Folder, OpfsFile};
+use super::pushed;
 use super::sql::Reader;
 use super::values::{Table, parameters};
 use crate::restore::Restore;
@@ -32,14 +33,14 @@ pub struct Session {
 #[wasm_bindgen]
 impl Session {
     /// Opens the local copy of a database as it is; there may be none.
-    pub async fn open(url: String, database: String, token: String) -> Result<Session, JsValue> {
+    pub async fn open(url: String, database: String) -> Result<Session, JsValue> {
         let folder = Folder::of(&url, &database);
         let opened = async {
             let files = folder.open().await?;
             Database::open(files).map_err(Error::from)
         };
         Ok(Self {
-            store: HttpStore::new(&url, &database, &token),
+            store: HttpStore::new(&url, &database),
             database: Rc::new(opened.await.map_err(|error| thrown(&error))?),
             folder,
             reader: RefCell::new(None),
@@ -51,22 +52,28 @@ impl Session {
     pub async fn update(
         &self,
         anew: bool,
+        token: String,
         progress: Function,
         signal: AbortSignal,
     ) -> Result<JsValue, JsValue> {
-        let store = self.store.until(Some(signal));
-        if self.updating.replace(true) {
-            return Err(thrown(&Error::Invalid(
-                "an update is under way already".to_owned(),
-            )));
-        }
-        let updated = self.update_from(&store, anew, &progress).await;
-        self.updating.set(false);
+        let store = self.store.with(&token, signal);
+        let updated = self.alone(self.update_from(&store, anew, &progress)).await;
         match updated {
             Ok(()) => Ok(self.position()),
             Err(_) if store.is_aborted() => Err(thrown(&Error::Aborted)),
             Err(error) => Err(thrown(&error)),
         }
+    }
+
+    /// Applies a segment that was pushed. `false` if it goes on from another state than the copy's.
+    pub async fn push(&self, segment: Vec<u8>) -> Result<bool, JsValue> {
+        let applied = self.alone(async {
+            self.apply().await?;
+            let fetched = pushed::fetch(&self.database, segment.into(), |_| {}).await?;
+            self.apply().await?;
+            Ok(fetched)
+        });
+        applied.await.map_err(|error| thrown(&error))
     }
 
     /// Where the copy stands: `{ txid, sum, timestamp, pages, pageSize, size }`, or null.
@@ -158,6 +165,16 @@ impl Session {
             self.database.fetch(&restore, report).await?;
             self.apply().await
         }
+    }
+
+    /// One change at a time.
+    async fn alone<T>(&self, change: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        if self.updating.replace(true) {
+            return Err(Error::Invalid("an update is under way already".to_owned()));
+        }
+        let changed = change.await;
+        self.updating.set(false);
+        changed
     }
 
     async fn apply(&self) -> Result<(), Error> {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { bareBrowser, browser, tab } from './support/chromium.mjs';
 import { READ, source, worker } from './support/source.mjs';
-import { leader, prepare } from './support/tabs.mjs';
+import { eventually, leader, prepare } from './support/tabs.mjs';
 
 const to = await worker();
 const servers = [];
@@ -184,7 +184,7 @@ test('deleted by one tab, it is closed in all, and gone', async () => {
   const [other, third] = pages.filter((page) => page !== first);
   await other.evaluate(() => db.delete());
   for (const page of [first, third]) {
-    await page.waitForFunction(async () => (await walferry.refusal(db.query('select 1'))).code === 'CLOSED');
+    await eventually(page, async () => (await walferry.refusal(db.query('select 1'))).code === 'CLOSED');
   }
   const again = await other.evaluate((options) => walferry.refusal(walferry.open({ ...options, offline: true })), options(server));
   assert.equal(again.code, 'NO_COPY');

@@ -32,20 +32,21 @@ struct Listing {
 }
 
 impl HttpStore {
-    /// The database `database` of the Worker at `url`, read with `token`.
-    pub fn new(url: &str, database: &str, token: &str) -> Self {
+    /// The database `database` of the Worker at `url`, for those that everybody may read.
+    pub fn new(url: &str, database: &str) -> Self {
         Self {
             base: format!("{}/v1/{database}", url.trim_end_matches('/')),
-            token: token.to_owned(),
+            token: String::new(),
             signal: None,
         }
     }
 
-    /// The same, given up when the signal says so.
+    /// The same, read with `token`, given up when the signal says so.
     #[must_use]
-    pub fn until(&self, signal: Option<AbortSignal>) -> Self {
+    pub fn with(&self, token: &str, signal: AbortSignal) -> Self {
         Self {
-            signal,
+            token: token.to_owned(),
+            signal: Some(signal),
             ..self.clone()
         }
     }

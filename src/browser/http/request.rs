@@ -103,9 +103,10 @@ impl Request<'_> {
             ))
         };
         let headers = Headers::new().map_err(invalid)?;
-        headers
-            .set("Authorization", &format!("Bearer {}", self.token))
-            .map_err(invalid)?;
+        if !self.token.is_empty() {
+            let bearer = format!("Bearer {}", self.token);
+            headers.set("Authorization", &bearer).map_err(invalid)?;
+        }
         if let Some(range) = &self.range {
             let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
             headers.set("Range", &range).map_err(invalid)?;

@@ -16,12 +16,16 @@ export class Leader {
   /** Opens the copy as it is; there may be none. */
   static async open(place, page) {
     await init();
-    return new Leader(await opened(place, await page.token()), place, page);
+    return new Leader(await opened(place), place, page);
   }
 
   constructor(session, place, page) {
     this.#page = page;
     this.#methods = new Methods(session, place, { token: () => page.token(), tell: (...news) => this.#tell(...news) });
+  }
+
+  get ended() {
+    return this.#methods.ended;
   }
 
   knows(id) {
@@ -51,11 +55,11 @@ export class Leader {
 }
 
 /** The session, once whoever led before has let go: the browser ends its lock first, and its files a little later. */
-async function opened({ url, database }, token) {
+async function opened({ url, database }) {
   const given = performance.now() + PATIENCE;
   for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
     try {
-      return await Session.open(url, database, token);
+      return await Session.open(url, database);
     } catch (error) {
       if (error.code !== 'LOCKED' || performance.now() > given) throw error;
       await sleep(pause);

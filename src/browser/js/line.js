@@ -23,7 +23,8 @@ export async function stand({ id, place, open }) {
 
 /** One client of ours, in another tab, until its end. */
 function receive(leader, id) {
-  if (leader.knows(id)) return;
+  // Who leads no more answers nobody: the next will.
+  if (leader.ended || leader.knows(id)) return;
   const channel = new BroadcastChannel(between(id));
   const client = leader.admit(id, (message) => channel.postMessage(message));
   channel.onmessage = ({ data }) => client.take(data);

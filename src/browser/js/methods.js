@@ -11,28 +11,21 @@ export class Methods {
   #live;
   #subscriptions = new Subscriptions((...query) => this.query(query));
   #followers = new Set();
-  #ended = false;
 
-  /** Whether the copy is gone. */
+  /** Whether all is over, and whether the copy is gone. */
+  ended = false;
   deleted = false;
 
   /** `token()` yields one from our page; `tell(event, data)` tells all clients. */
   constructor(session, place, { token, tell }) {
     this.#session = session;
     this.#tell = tell;
-    this.#updates = new Updates(async (anew, token, progress, signal) => {
-      const before = session.position()?.txid;
-      try {
-        return await session.update(anew, progress, signal);
-      } finally {
-        this.#moved(before);
-      }
-    });
+    this.#updates = new Updates((anew, token, progress, signal) => this.#move(() => session.update(anew, token, progress, signal)));
     const silent = { progress: () => {}, signal: new AbortController().signal };
     this.#live = new Live(place, {
       token,
       position: () => session.position(),
-      push: async () => false,
+      push: (segment) => this.#updates.alone(() => this.#move(() => session.push(segment))),
       refresh: (token) => this.#updates.run({ anew: false, token }, silent),
       told: (state) => tell('follow', state),
     });
@@ -91,28 +84,35 @@ export class Methods {
   }
 
   async close() {
-    if (this.#ended) return;
+    if (this.ended) return;
     await this.#end();
     this.#session.free();
   }
 
   /** Does `method`, unless all is over. */
   async run(method, args, call) {
-    if (this.#ended) throw closed();
+    if (this.ended) throw closed();
     return this[method](args, call);
   }
 
   async #end() {
-    this.#ended = true;
+    this.ended = true;
     this.#live.stop();
     this.#session.end_statements();
     await this.#updates.stop();
   }
 
-  #moved(before) {
-    const position = this.#session.position();
-    if (position?.txid === before) return;
-    this.#tell('position', position);
-    this.#subscriptions.moved();
+  /** Tells everybody when this has brought another state, even where it failed in the end. */
+  async #move(change) {
+    const before = this.#session.position();
+    try {
+      return await change();
+    } finally {
+      const position = this.#session.position();
+      if (position?.txid !== before?.txid || position?.sum !== before?.sum) {
+        this.#tell('position', position);
+        this.#subscriptions.moved();
+      }
+    }
   }
 }

@@ -62,10 +62,9 @@ export class Tab {
     const worker = (this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'walferry' }));
     const channel = (this.#channel = new BroadcastChannel(between(id)));
     const take = (post) => ({ data }) => {
-      if (data.joined) this.#joined = true;
-      else if (data.failed) this.#fail(data.failed);
+      if (data.failed) this.#fail(data.failed);
       else if (data.broken) this.#again();
-      else if (data.welcome) this.#to.welcome(post, data.welcome);
+      else if (data.welcome) this.#welcome(post, data.welcome);
       else this.#to.message(data, post);
     };
     channel.onmessage = take((message) => channel.postMessage(message));
@@ -77,6 +76,11 @@ export class Tab {
       else this.#fail(new WalferryError('INTERNAL', `the database's worker could not be started: ${why}.`));
     };
     worker.postMessage({ join: { id, ...this.#place } });
+  }
+
+  #welcome(post, news) {
+    this.#joined = true;
+    this.#to.welcome(post, news);
   }
 
   // What it held is let go of; another tab leads, or this one again.

@@ -1,47 +1,54 @@
-// Updates of the copy, one at a time, whoever asks: all who ask while one is under way get its result.
+// Changes of the copy, one at a time, whoever asks. All who ask for the newest state while it is on its way get that.
 
 export class Updates {
   #update;
   #running;
 
-  /** `update(anew, token, progress, signal)` does it. */
+  /** `update(anew, token, progress, signal)` brings the copy to the newest state. */
   constructor(update) {
     this.#update = update;
   }
 
   async run({ anew, token }, { progress, signal }) {
+    const shared = () => this.#running?.isShared && !this.#running.stopped;
     // A replacement is not shared with those who asked for less.
-    if (anew || this.#running?.stopped) await this.#settled();
-    if (!this.#running) this.#start(anew, token);
+    while (this.#running && (anew || !shared())) await this.#settled();
+    this.#running ??= this.#start(new Running((...watching) => this.#update(anew, token, ...watching)));
     return this.#running.join(progress, signal);
+  }
+
+  /** Any other change. */
+  async alone(change) {
+    while (this.#running) await this.#settled();
+    return (this.#running = this.#start(new Running(change, false))).end;
   }
 
   /** Stops what is under way, and waits for its end. */
   async stop() {
     this.#running?.stop();
-    await this.#settled();
+    while (this.#running) await this.#settled();
   }
 
-  async #settled() {
-    while (this.#running) await this.#running.end.catch(() => {});
+  #settled() {
+    return this.#running.end.catch(() => {});
   }
 
-  #start(anew, token) {
-    const running = new Running((progress, signal) => this.#update(anew, token, progress, signal));
-    this.#running = running;
+  #start(running) {
     const over = () => (this.#running = undefined);
     running.end.then(over, over);
+    return running;
   }
 }
 
-/** One update, and those who wait for it. When the last of them has given up, it is stopped. */
+/** One change, and those who wait for it. When the last of them has given up, it is stopped. */
 class Running {
   #controller = new AbortController();
   #watchers = new Set();
   #waiting = 0;
 
-  constructor(update) {
-    this.end = update((progress) => this.#watchers.forEach((watch) => watch(progress)), this.#controller.signal);
+  constructor(change, isShared = true) {
+    this.isShared = isShared;
+    this.end = change((progress) => this.#watchers.forEach((watch) => watch(progress)), this.#controller.signal);
   }
 
   get stopped() {

@@ -29,7 +29,7 @@ export async function browser(options = {}) {
 export async function bareBrowser() {
   const dir = mkdtempSync(join(tmpdir(), 'walferry-chromium-'));
   const all = [...args, '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${dir}`, 'about:blank'];
-  const child = leash(spawn(findChromium(), all, { stdio: ['ignore', 'ignore', 'pipe'] }));
+  const child = leash(spawn(findChromium(), all, { stdio: ['ignore', 'ignore', 'pipe'], detached: true }));
   const ended = new Promise((resolve) => child.once('exit', resolve));
   const address = await new Promise((resolve, reject) => {
     let said = '';
@@ -44,10 +44,16 @@ export async function bareBrowser() {
   const [context] = connected.contexts();
   context.setDefaultTimeout(20_000);
   after(async () => {
-    await connected.close();
-    child.kill();
+    const devtools = await connected.newBrowserCDPSession();
+    await devtools.send('Browser.close').catch(() => {});
     await ended;
-    rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
+    // What it has started may outlive it, and write.
+    try {
+      process.kill(-child.pid, 'SIGKILL');
+    } catch {
+      // nothing did
+    }
+    rmSync(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 100 });
   });
   return context;
 }

@@ -81,12 +81,17 @@ async function startApplication(path, pageSize, autoVacuum) {
   };
 }
 
+/** Where the native walferry is. */
+export function program() {
+  const path = process.env.WALFERRY ?? inRoot('target', 'release', 'walferry');
+  if (!existsSync(path)) throw new Error(`there is no ${path}; build it: npm run build native`);
+  return path;
+}
+
 /** `walferry replicate`; `started` once the replica has a position. */
 export function replicate(path, replica, more = []) {
-  const program = process.env.WALFERRY ?? inRoot('target', 'release', 'walferry');
-  if (!existsSync(program)) throw new Error(`there is no ${program}; build it: npm run build native`);
   const env = { ...process.env, WALFERRY_TOKEN: WRITE, LOG_LEVEL: 'warn' };
-  const child = leash(spawn(program, ['replicate', ...more, path, replica], { stdio: ['ignore', 'inherit', 'inherit'], env }));
+  const child = leash(spawn(program(), ['replicate', ...more, path, replica], { stdio: ['ignore', 'inherit', 'inherit'], env }));
   let code;
   const ended = new Promise((resolve) => child.once('exit', (exit) => resolve((code = exit ?? 'a signal'))));
   const started = hasPosition(replica, () => code);

@@ -11,6 +11,15 @@ export async function prepare(page) {
   return page;
 }
 
+/** Until the predicate, which may be async, holds in the page. */
+export async function eventually(page, predicate, argument) {
+  const given = performance.now() + 20_000;
+  while (!(await page.evaluate(predicate, argument))) {
+    if (performance.now() > given) throw new Error(`never: ${predicate}`);
+    await new Promise((later) => setTimeout(later, 20));
+  }
+}
+
 /** The tab whose worker leads, by the lock that it holds. Waits until there is one; fails if there are two. */
 export async function leader(pages, database) {
   for (let tries = 0; tries < 400; tries++) {

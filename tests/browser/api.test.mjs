@@ -1,0 +1,139 @@
+// What a page can ask for, and how it is told of what goes wrong.
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { after, test } from 'node:test';
+import { TOKENS } from '../worker/support/worker.mjs';
+import { browser, tab } from './support/chromium.mjs';
+import { READ, program, source, worker } from './support/source.mjs';
+import { eventually, leader, prepare } from './support/tabs.mjs';
+
+const KEY = 'the key that signs tokens, of 32 characters or more';
+const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY, WALFERRY_PUBLIC_DATABASES: 'open' } });
+const servers = [];
+after(() => Promise.all(servers.map((server) => server.stop())));
+const chromium = await browser();
+
+const serve = async (name) => {
+  const server = await source(to, name, { shipper: ['--sync-interval', '20ms'] });
+  servers.push(server);
+  await server.run('create table t (id integer primary key, name text)', "insert into t (name) values ('one'), ('two'), ('three')", 'create table other (a)');
+  await server.ship();
+  return server;
+};
+const fresh = async () => prepare(await tab(chromium, to.url));
+const opened = async (name, others = {}) => {
+  const page = await fresh();
+  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), { url: to.url, database: name, token: READ, ...others });
+  return page;
+};
+
+function token(name, expires) {
+  const { stdout, stderr, status } = spawnSync(program(), ['token', name, '--scope', 'read', '--expires', expires], { env: { ...process.env, WALFERRY_TOKEN_KEY: KEY }, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
+  return stdout.trim();
+}
+
+test('rows as arrays and as objects', async () => {
+  await serve('shapes');
+  const page = await opened('shapes');
+  const told = await page.evaluate(async () => ({
+    arrays: await db.query('select id, name from t where id < ?', [3]),
+    objects: await db.objects('select id, name from t where name = $name', { name: 'two' }),
+    same: walferry.objects(await db.query('select 1 as a, 2 as a')),
+    limited: (await db.objects('select * from t', [], { limit: 1 })).length,
+  }));
+  assert.deepEqual(told.arrays, { columns: ['id', 'name'], rows: [[1, 'one'], [2, 'two']], truncated: false, txid: told.arrays.txid });
+  assert.deepEqual([told.objects, told.same, told.limited], [[{ id: 2, name: 'two' }], [{ a: 2 }], 1]);
+  await page.close();
+});
+
+test('what is given up is told at once, and nothing else suffers', async () => {
+  await serve('aborted');
+  const page = await opened('aborted');
+  const told = await page.evaluate(async () => {
+    const long = 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 3000000) select sum(i) from n';
+    const stop = new AbortController();
+    const codes = [];
+    const first = walferry.refusal(db.query(long, [], { signal: stop.signal }));
+    const second = walferry.one('select 2');
+    const started = performance.now();
+    stop.abort();
+    codes.push((await first).code);
+    const after = performance.now() - started;
+    codes.push((await walferry.refusal(db.query('select 1', [], { signal: AbortSignal.abort() }))).code);
+    return { codes, after, second: await second };
+  });
+  assert.deepEqual([told.codes, told.second], [['ABORTED', 'ABORTED'], 2]);
+  assert.ok(told.after < 50, `${told.after} ms`);
+  await page.close();
+});
+
+test('a subscription calls back until it is ended; its errors are told', async () => {
+  const server = await serve('subscribed');
+  const page = await opened('subscribed', { follow: true });
+  await page.evaluate(async () => {
+    window.heard = { counts: [], errors: [], ended: [] };
+    db.subscribe('select count(*) from t', undefined, ({ rows }) => heard.counts.push(rows[0][0]));
+    db.subscribe('select * from missing', [], () => {}, { onError: ({ code }) => heard.errors.push(code) });
+    const stop = new AbortController();
+    window.end = [db.subscribe('select count(*) from t', [], ({ rows }) => heard.ended.push(rows[0][0])), () => stop.abort()];
+    db.subscribe('select count(*) from t', [], ({ rows }) => heard.ended.push(rows[0][0]), { signal: stop.signal });
+  });
+  await page.waitForFunction(() => heard.counts.length === 1 && heard.ended.length === 2 && heard.errors.length === 1);
+  await page.evaluate(() => end.forEach((end) => end()));
+  await server.run("insert into t (name) values ('four')");
+  await page.waitForFunction(() => heard.counts.join() === '3,4');
+  const heard = await page.evaluate(() => heard);
+  assert.deepEqual(heard.ended, [3, 3]);
+  assert.equal(heard.errors[0], 'SQLITE_ERROR');
+  await page.close();
+});
+
+test('a token that is over is asked for anew, by refresh and by following', async () => {
+  const server = await serve('brief');
+  const page = await fresh();
+  const given = [];
+  await page.exposeFunction('giveToken', () => (given.push(token('brief', '2s')), given.at(-1)));
+  await page.evaluate(async (url) => {
+    window.states = new Set();
+    window.db = await walferry.open({ url, database: 'brief', token: () => giveToken() });
+    db.follow(({ status }) => states.add(status));
+  }, to.url);
+  await page.waitForFunction(() => db.following?.status === 'live');
+  const before = given.length;
+  await new Promise((later) => setTimeout(later, 4000));
+  await server.run("insert into t (name) values ('later')");
+  await eventually(page, async () => (await walferry.one('select count(*) from t')) === 4);
+  assert.ok(given.length > before, 'asked again');
+  assert.ok(!(await page.evaluate(() => states.has('offline'))), 'without a break');
+  // One that is fixed, and over, is denied: said so, without giving up.
+  const denied = await page.evaluate(async ([url, token]) => {
+    const { code } = await walferry.refusal(db.refresh());
+    const other = await walferry.refusal(walferry.open({ url, database: 'brief', token }));
+    const bad = await walferry.refusal(walferry.open({ url, database: 'brief', token: () => 7 }));
+    return [code, other.code, bad.code];
+  }, [to.url, given[0]]);
+  assert.deepEqual(denied, ['none', 'DENIED', 'INVALID']);
+  await page.close();
+});
+
+test('what everybody may read needs no token', async () => {
+  const server = await serve('open');
+  const page = await opened('open', { token: undefined, follow: true });
+  await page.waitForFunction(() => db.following?.connected);
+  await server.run("insert into t (name) values ('four')");
+  await eventually(page, async () => (await walferry.one('select count(*) from t')) === 4);
+  await page.close();
+});
+
+test('a worker that meets a fault is replaced by another', async () => {
+  await serve('fault');
+  const page = await opened('fault');
+  const worker = page.workers().at(-1);
+  const gone = new Promise((resolve) => worker.once('close', resolve));
+  await worker.evaluate(() => void setTimeout(() => { throw new Error('a fault'); }));
+  await gone;
+  assert.equal(await page.evaluate(() => walferry.one('select count(*) from t')), 3);
+  assert.equal(await leader([page], 'fault'), page);
+  await page.close();
+});
