@@ -19,8 +19,9 @@ use super::r2::R2Store;
 use super::registry::Reporter;
 use super::replica::Replica;
 use super::route::{Db, Route};
-use super::upkeep::Upkeep;
-use super::{EXPIRES, bucket, plan, queries, upload};
+use super::upkeep::{Upkeep, to_runtime};
+use super::{EXPIRES, attached, plan, queries, upload};
+use crate::token::Scope;
 
 /// The ledger's note of the database's name: an alarm does not tell it.
 const NAME: &str = "name";
@@ -34,6 +35,8 @@ pub struct Database {
     lock: Rc<Lock>,
     followers: Rc<Followers>,
     parts: Rc<Parts>,
+    /// When an attached bucket was looked at.
+    looked: Rc<Cell<u64>>,
     upkeep: Upkeep,
     reporter: Reporter,
     /// Whether the bucket was looked at since the object woke.
@@ -50,16 +53,19 @@ impl DurableObject for Database {
             lock: Rc::default(),
             followers: Rc::new(Followers::new(state)),
             parts: Rc::default(),
+            looked: Rc::default(),
             awake: Cell::new(false),
         }
     }
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
+        count!("object_requests", 1);
         let mut body = Body::of(&request);
         body.welcome();
         let mut answer = self.serve(&request, &mut body).await;
         self.count(&request, &answer);
         if self.ledger.has_changed()
+            && !self.is_attached(&request)
             && let Err(failure) = self.upkeep.added().await
         {
             // What was committed is; that nobody will keep it in order must be known.
@@ -73,6 +79,7 @@ impl DurableObject for Database {
 
     /// It is time for upkeep.
     async fn alarm(&self) -> worker::Result<Response> {
+        count!("alarms", 1);
         self.ledger
             .open()
             .map_err(|failure| failure.message().to_owned())?;
@@ -83,7 +90,16 @@ impl DurableObject for Database {
             let replica = self
                 .replica(&db)
                 .map_err(|failure| failure.message().to_owned())?;
-            self.upkeep.ring(&replica).await?;
+            if replica.store.is_attached() {
+                if attached::ring(&replica).await {
+                    self.upkeep
+                        .wake_in(attached::EVERY_MS)
+                        .await
+                        .map_err(to_runtime)?;
+                }
+            } else {
+                self.upkeep.ring(&replica).await?;
+            }
             self.reporter.changed();
             let _ = self.reporter.report(&replica);
         }
@@ -113,6 +129,13 @@ impl DurableObject for Database {
 }
 
 impl Database {
+    /// Whether another program fills the bucket: there is no upkeep of ours then.
+    fn is_attached(&self, request: &Request) -> bool {
+        let route = Route::of(&request.path()).ok();
+        let db = route.as_ref().and_then(Route::db);
+        db.is_some_and(|db| R2Store::open(&self.env, db.clone()).is_ok_and(|store| store.is_attached()))
+    }
+
     /// Counts what became of an upload, and reports it now and then.
     fn count(&self, request: &Request, answer: &Result<Response, Failure>) {
         let Ok(route) = Route::of(&request.path()) else {
@@ -143,11 +166,12 @@ impl Database {
 
     fn replica(&self, db: &Db) -> Result<Replica, Failure> {
         Ok(Replica {
-            store: R2Store::new(bucket(&self.env)?, db.clone()),
+            store: R2Store::open(&self.env, db.clone())?,
             ledger: self.ledger.clone(),
             lock: self.lock.clone(),
             followers: self.followers.clone(),
             parts: self.parts.clone(),
+            looked: self.looked.clone(),
         })
     }
 
@@ -166,11 +190,16 @@ impl Database {
             if self.ledger.note::<String>(NAME)?.is_none() {
                 self.ledger.set_note(NAME, &db.to_string())?;
             }
-            replica.check_tip().await?;
-            self.upkeep.woken(&replica).await?;
+            if !replica.store.is_attached() {
+                replica.check_tip().await?;
+                self.upkeep.woken(&replica).await?;
+            }
             self.awake.set(true);
         }
         let method = request.inner().method();
+        if replica.store.is_attached() && route.scope(&method) == Scope::Write {
+            return Err(attached::refusal(db));
+        }
         match route {
             Route::Head(_) => queries::head(request, &replica).await,
             Route::List(_) => queries::list(request, &replica).await,
@@ -178,6 +207,9 @@ impl Database {
             Route::Follow(_) => {
                 let expires = request.headers().get(EXPIRES)?.and_then(|text| text.parse().ok());
                 let head = replica.head().await?;
+                if replica.store.is_attached() {
+                    self.upkeep.wake_in(attached::EVERY_MS).await?;
+                }
                 self.followers.join(expires.unwrap_or_default(), head.position)
             }
             Route::Rebuild(_) => queries::rebuild(request, &replica).await,

@@ -2,6 +2,7 @@
 #![expect(clippy::panic, reason = "that is what is tested")]
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::pending;
 
 use worker::{Env, Request, Response};
@@ -32,6 +33,8 @@ pub(super) enum Fault {
     Arm(String, End),
     /// How often armed points were reached.
     Reached,
+    /// What was asked of R2 and of the objects' storage since this was last asked.
+    Counts,
     /// When the alarm of a database rings.
     Alarm(Db),
     /// The bytes of the wasm instance's memory, which never shrinks.
@@ -48,6 +51,7 @@ pub(super) enum End {
 thread_local! {
     static ARMED: RefCell<Option<(String, End)>> = const { RefCell::new(None) };
     static REACHED: Cell<u32> = const { Cell::new(0) };
+    static COUNTS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A named place in an operation of several steps.
@@ -63,6 +67,14 @@ pub(super) async fn reach(point: &str) {
     }
 }
 
+/// Counts what costs something.
+pub(super) fn count(what: &'static str, count: u64) {
+    COUNTS.with_borrow_mut(|counts| {
+        let counted = counts.entry(what).or_default();
+        *counted = counted.saturating_add(count);
+    });
+}
+
 impl Fault {
     pub(super) fn of(parts: &[&str]) -> Result<Self, Failure> {
         match parts {
@@ -73,6 +85,7 @@ impl Fault {
             ["arm", point, "panic"] => Ok(Self::Arm((*point).to_owned(), End::Panic)),
             ["arm", point, "hang"] => Ok(Self::Arm((*point).to_owned(), End::Hang)),
             ["reached"] => Ok(Self::Reached),
+            ["counts"] => Ok(Self::Counts),
             ["keys"] => Ok(Self::Keys),
             ["alarm", db] => Ok(Self::Alarm(Db::parse(db)?)),
             ["memory"] => Ok(Self::Memory),
@@ -82,11 +95,11 @@ impl Fault {
 }
 
 pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Response, Failure> {
-    let bucket = super::bucket(env)?;
+    let bucket = super::bucket(env, super::BUCKET)?;
     match fault {
         Fault::Alarm(db) => return super::ask(env, &db, Request::from(Clone::clone(request.inner()))).await,
         Fault::Panic => panic!("a panic was asked for"),
-        Fault::Conformance(db) => conformance::run(&R2Store::new(bucket, db)).await,
+        Fault::Conformance(db) => conformance::run(&R2Store::open(env, db)?).await,
         Fault::Plant(key) => {
             let size = declared_size(request)?;
             let mut body = Body::of(request);
@@ -108,6 +121,7 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
             return Ok(Response::from_json(&keys)?);
         }
         Fault::Arm(point, end) => ARMED.set(Some((point, end))),
+        Fault::Counts => return Ok(Response::from_json(&COUNTS.take())?),
         Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
         Fault::Memory => {
             return Ok(Response::from_json(

@@ -68,6 +68,15 @@ impl Head {
         }
     }
 
+    /// Whether a segment leads to this very state: it landed before, and may have been merged and deleted since.
+    pub(super) fn is_after(&self, id: SegmentId, header: &Header) -> bool {
+        let after = header.sums.map(|sums| sums.after);
+        id.level == Level::RAW
+            && id.max == self.position.txid
+            && after.is_some()
+            && after == self.position.sum
+    }
+
     /// Whether a segment may be added: at level 0 the next one, at level 9 a snapshot of this very state.
     pub(super) fn admits(&self, id: SegmentId, header: &Header) -> Result<(), Failure> {
         if id.level == Level::SNAPSHOT && self.tip.is_some() {

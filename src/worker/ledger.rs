@@ -402,7 +402,8 @@ impl Ledger {
     }
 
     fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
-        self.sql.exec(sql, Vec::from(values))?;
+        let _cursor = self.sql.exec(sql, Vec::from(values))?;
+        count!("rows_written", _cursor.rows_written() as u64);
         Ok(())
     }
 
@@ -412,7 +413,9 @@ impl Ledger {
         sql: &str,
         values: [SqlStorageValue; N],
     ) -> Result<Option<String>, Failure> {
-        let row = self.sql.exec(sql, Vec::from(values))?.raw().next().transpose()?;
+        let cursor = self.sql.exec(sql, Vec::from(values))?;
+        let row = cursor.raw().next().transpose()?;
+        count!("rows_read", cursor.rows_read() as u64);
         Ok(match row.map(Vec::into_iter).and_then(|mut row| row.next()) {
             Some(SqlStorageValue::String(text)) => Some(text),
             _ => None,

@@ -7,7 +7,7 @@ use super::json::POSITION;
 use super::query::Query;
 use super::r2::R2Store;
 use super::route::Db;
-use super::{bucket, gate, plan};
+use super::{gate, plan};
 use crate::restore;
 
 /// Pages of a window, if nothing is said: 256 MiB of most databases.
@@ -29,7 +29,7 @@ pub(super) async fn get(request: &Request, env: &Env, db: Db) -> Result<Response
         Err(refusal) => return Ok(refusal),
     };
     let permit = gate::enter(MEMORY)?;
-    let store = R2Store::new(bucket(env)?, db);
+    let store = R2Store::open(env, db)?;
     let window = restore::map(&store, &plan, target, from..=to, PARALLEL).await?;
     let mut response = Response::from_bytes(window.encode())?;
     drop(permit);

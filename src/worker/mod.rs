@@ -5,7 +5,7 @@
 //! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
 //! head and the listing are remembered (`ledger`). R2 is the truth: an object that has forgotten everything reads it
 //! again (`rebuild`), and follows its segments as a chain (`chain`). By alarm it keeps the replica in order (`upkeep`). Only the bytes of committed segments come straight
-//! from R2 (`download`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
+//! from R2 (`download`). A part of a bucket that another program fills is served the same way (`attached`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
 //! every request in flight: whatever is wrong is a `Failure`, which becomes a status and a sentence.
 //!
 //! # The interface
@@ -33,6 +33,8 @@
 //! A WebSocket takes its token from `Sec-WebSocket-Protocol: walferry.v1, bearer.<token>`. With the header
 //! `Walferry-At-Least: <txid>`, whatever is read waits for that transaction, for 10 s at most.
 //!
+//! A database that is attached (see `attached`) is read like any other; what would change it is 403.
+//!
 //! An empty replica has the position zero, and null for what it cannot have. `sum` is null where the newest segment
 //! is not of walferry; `timestamp` is absent where a listing does not tell it. `next` is the `cursor` of the next page.
 //! Answers about the whole replica have the header `Walferry-Position: <txid>/<sum>`, segments `Walferry-Timestamp`.
@@ -47,7 +49,16 @@ macro_rules! fault_point {
     };
 }
 
+/// Counts what costs something. In builds without the feature it is nothing.
+macro_rules! count {
+    ($name:literal, $count:expr) => {
+        #[cfg(feature = "fault-points")]
+        crate::worker::fault_points::count($name, $count);
+    };
+}
+
 mod at_least;
+mod attached;
 mod auth;
 mod body;
 mod chain;
@@ -127,7 +138,7 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
     match route {
         Route::Segment(db, id) if method != "PUT" => {
             if committed::is(&database(env, &db)?, request, &db, id).await? {
-                download::get(request, &R2Store::new(bucket(env)?, db), id).await
+                download::get(request, &R2Store::open(env, db)?, id).await
             } else {
                 Err(download::missing(&db, id))
             }
@@ -193,8 +204,8 @@ fn database(env: &Env, db: &Db) -> Result<Stub, Failure> {
     Ok(databases.get_by_name(&db.to_string())?)
 }
 
-fn bucket(env: &Env) -> Result<Bucket, Failure> {
-    env.bucket(BUCKET).map_err(|_| not_bound("R2 bucket", BUCKET))
+fn bucket(env: &Env, binding: &str) -> Result<Bucket, Failure> {
+    env.bucket(binding).map_err(|_| not_bound("R2 bucket", binding))
 }
 
 fn not_bound(what: &str, binding: &str) -> Failure {

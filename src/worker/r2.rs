@@ -5,11 +5,13 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use worker::{Bucket, Conditional, Data, Include, MultipartUpload, Object};
+use worker::{Bucket, Conditional, Data, Env, Include, MultipartUpload, Object};
 
+use super::failure::Failure;
 use super::query::parse_time;
 use super::range::Wanted;
 use super::route::Db;
+use super::{BUCKET, attached, bucket};
 use crate::ltx::{FileChecksum, Header, Timestamp, Trailer, Txid};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
 use crate::store::{Body, Error, Result, Store};
@@ -19,11 +21,14 @@ const HEADER: &str = "ltx-header";
 /// What Litestream leaves with the objects that it creates: the time, in RFC 3339.
 const LITESTREAM_TIME: &str = "litestream-timestamp";
 
-/// The objects below `<db>/`, arranged as Litestream arranges a bucket.
+/// The objects of a database, arranged as Litestream arranges a bucket: below `<db>/`, or where it is attached.
 #[derive(Clone, Debug)]
 pub(super) struct R2Store {
     bucket: Bucket,
     db: Db,
+    /// How their keys begin.
+    root: String,
+    is_attached: bool,
 }
 
 /// The most that R2 lists at once.
@@ -36,7 +41,7 @@ const MAX_DELETED: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) segments: Vec<Found>,
-    /// The key below `<db>/` after which the listing goes on; `None` at its end.
+    /// The key below the root after which the listing goes on; `None` at its end.
     pub(super) next: Option<String>,
 }
 
@@ -56,22 +61,40 @@ impl Found {
 }
 
 impl R2Store {
-    pub(super) fn new(bucket: Bucket, db: Db) -> Self {
-        Self { bucket, db }
+    /// Where the configuration says; no request is made yet.
+    pub(super) fn open(env: &Env, db: Db) -> std::result::Result<Self, Failure> {
+        let place = attached::place(env, &db)?;
+        let is_attached = place.is_some();
+        let (bucket, root) = match place {
+            Some(place) => place,
+            None => (bucket(env, BUCKET)?, format!("{db}/")),
+        };
+        Ok(Self {
+            bucket,
+            db,
+            root,
+            is_attached,
+        })
+    }
+
+    /// Whether others fill it, and it is only read here.
+    pub(super) fn is_attached(&self) -> bool {
+        self.is_attached
     }
 
     pub(super) fn db(&self) -> &Db {
         &self.db
     }
 
-    /// One page of the segments whose keys below `<db>/` come after `start_after`. What is not named like a segment is
+    /// One page of the segments whose keys below the root come after `start_after`. What is not named like a segment is
     /// passed over.
     pub(super) async fn page(&self, start_after: Option<&str>, limit: u32) -> Result<Page> {
-        let root = format!("{}/", self.db);
+        count!("r2_list", 1);
+        let root = &self.root;
         let mut list = self
             .bucket
             .list()
-            .prefix(&root)
+            .prefix(root)
             .limit(limit)
             .include(vec![Include::CustomMetadata]);
         if let Some(key) = start_after {
@@ -80,9 +103,9 @@ impl R2Store {
         let found = list
             .execute()
             .await
-            .map_err(|error| unavailable("list", &root, &error))?;
+            .map_err(|error| unavailable("list", root, &error))?;
         let objects = found.objects();
-        let below_root = |object: &Object| object.key().strip_prefix(&root).map(str::to_owned);
+        let below_root = |object: &Object| object.key().strip_prefix(root.as_str()).map(str::to_owned);
         let next = if found.truncated() {
             objects.last().and_then(below_root)
         } else {
@@ -109,6 +132,7 @@ impl R2Store {
             etag_does_not_match: Some("*".to_owned()),
             ..Conditional::default()
         };
+        count!("r2_put", 1);
         let key = self.key(id);
         let put = self
             .bucket
@@ -124,6 +148,7 @@ impl R2Store {
 
     /// Starts to create an object in parts; returns R2's name for that.
     pub(super) async fn create_multipart(&self, id: SegmentId, header: Option<&Header>) -> Result<String> {
+        count!("r2_put", 1);
         let key = self.key(id);
         let upload = self
             .bucket
@@ -144,6 +169,7 @@ impl R2Store {
     }
 
     pub(super) async fn head(&self, id: SegmentId) -> Result<Option<Object>> {
+        count!("r2_head", 1);
         let key = self.key(id);
         self.bucket
             .head(&key)
@@ -153,6 +179,7 @@ impl R2Store {
 
     /// Opens an object for reading. A range that starts beyond its end is [`Error::OutOfRange`].
     pub(super) async fn get(&self, id: SegmentId, wanted: Option<Wanted>) -> Result<Option<Object>> {
+        count!("r2_get", 1);
         let key = self.key(id);
         let mut get = self.bucket.get(&key);
         if let Some(wanted) = wanted {
@@ -245,7 +272,7 @@ impl R2Store {
     }
 
     fn key(&self, id: SegmentId) -> String {
-        format!("{}/{}", self.db, id.key(Layout::Bucket))
+        format!("{}{}", self.root, id.key(Layout::Bucket))
     }
 }
 

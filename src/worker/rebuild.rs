@@ -2,6 +2,8 @@
 //!
 //! A large replica takes several requests; each goes on where the last one ended.
 
+use std::collections::BTreeSet;
+
 use futures_util::{StreamExt, stream};
 
 use super::chain;
@@ -50,11 +52,44 @@ pub(super) async fn run(
             return finish(ledger, store, guard).await;
         }
         if requests > MAX_REQUESTS {
-            let message =
-                "The replica has so many segments that reading them takes several requests; try again.";
-            return Err(Failure::passing("replica_large", message));
+            return Err(large());
         }
     }
+}
+
+/// Looks at a bucket that others fill, and takes in what is new since the last time; what has gone goes.
+pub(super) async fn again(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<Head, Failure> {
+    let mut there = BTreeSet::new();
+    let (mut start, mut reads): (Option<String>, usize) = (None, 0);
+    loop {
+        let page = store.page(start.as_deref(), MAX_PAGE).await?;
+        for found in page.segments {
+            let id = found.info.id;
+            there.insert(id);
+            if !ledger.holds(id)? {
+                reads = reads.saturating_add(usize::from(!found.is_told()));
+                ledger.add(&read_header(store, found).await?)?;
+            }
+        }
+        guard.renew()?;
+        start = page.next;
+        if start.is_none() {
+            break;
+        }
+        if reads > MAX_REQUESTS {
+            return Err(large());
+        }
+    }
+    let catalog = ledger.catalog()?;
+    for (id, _) in catalog.iter().filter(|(id, _)| !there.contains(id)) {
+        ledger.remove(id)?;
+    }
+    finish(ledger, store, guard).await
+}
+
+fn large() -> Failure {
+    let message = "The replica has so many segments that reading them takes several requests; try again.";
+    Failure::passing("replica_large", message)
 }
 
 /// Keeps what is one history, and finds where it ends. Bundles prove themselves to who reads them: all stay.

@@ -1,7 +1,9 @@
 //! One database as a request works with it: its objects in R2, and what is remembered of them.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use super::attached;
 use super::failure::Failure;
 use super::followers::Followers;
 use super::head::Head;
@@ -19,11 +21,16 @@ pub(super) struct Replica {
     pub(super) lock: Rc<Lock>,
     pub(super) followers: Rc<Followers>,
     pub(super) parts: Rc<Parts>,
+    /// When an attached bucket was looked at, in Unix milliseconds.
+    pub(super) looked: Rc<Cell<u64>>,
 }
 
 impl Replica {
     /// Where it stands. Whatever an earlier life of the object left open is settled first.
     pub(super) async fn head(&self) -> Result<Head, Failure> {
+        if self.store.is_attached() {
+            return attached::head(self).await;
+        }
         match self.ledger.open()? {
             // An empty replica may have been filled by others since.
             State::Known(head, _, None) if head.tip.is_some() => Ok(head),

@@ -38,11 +38,16 @@ pub(super) async fn put(
     let mut start = Vec::new();
     let header = take_header(body, &mut intake, &mut start).await?;
     let head = replica.head().await?;
-    if replica.ledger.holds(id)? {
+    let is_held = replica.ledger.holds(id)?;
+    if is_held || head.is_after(id, &header) {
         while let Some(chunk) = body.next().await? {
             intake.push(&chunk)?;
         }
-        return confirm(replica, id, size, &intake.finish()?, head).await;
+        let proven = intake.finish()?;
+        return match is_held {
+            true => confirm(replica, id, size, &proven, head).await,
+            false => accepted(200, head.position),
+        };
     }
     // Before all of it is sent; it is asked again under the lock.
     head.admits(id, &header)?;

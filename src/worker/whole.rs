@@ -20,7 +20,7 @@ use super::pipe::Pipe;
 use super::query::Query;
 use super::r2::R2Store;
 use super::route::Db;
-use super::{bucket, download, plan};
+use super::{download, plan};
 use crate::ltx::{DbSum, Timestamp};
 use crate::replica::{Plan, PlanError, Position, Target};
 use crate::restore::{self, Restore};
@@ -44,7 +44,7 @@ pub(super) async fn get(request: &Request, env: &Env, db: Db) -> Result<Response
         Err(refusal) => return Ok(refusal),
     };
     let permit = gate::enter(MEMORY)?;
-    let store = R2Store::new(bucket(env)?, db.clone());
+    let store = R2Store::open(env, db.clone())?;
     let limit = limit(env);
     let word = Rc::<Word>::default();
     let tell = Rc::clone(&word);

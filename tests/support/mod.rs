@@ -222,7 +222,7 @@ impl Worker {
         Self::launch(state, 0, variables)
     }
 
-    fn launch(state: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
+    pub fn launch(state: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new("node");
         command
             .arg(project().join("scripts/worker.mjs"))

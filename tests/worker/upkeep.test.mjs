@@ -195,8 +195,9 @@ test('wrong settings stop upkeep, and nothing else; the sentence names the varia
 test('snapshots are made where the bytes are, and what is older than the retention goes', async () => {
   await restart({ ...FAST, WALFERRY_SNAPSHOT_INTERVAL: '700ms', WALFERRY_RETENTION: '1s', WALFERRY_GRACE: '300ms' });
   const database = await first('snapshots');
+  let newest;
   for (let count = 0; count < 20; count++) {
-    await ship('snapshots', database, { [(count % 8) + 1]: database.page(5000 + count), [9 + count]: database.page(7000 + count) });
+    newest = await ship('snapshots', database, { [(count % 8) + 1]: database.page(5000 + count), [9 + count]: database.page(7000 + count) });
     await pause(150);
   }
   const last = await until('all that is left is one snapshot', async () => {
@@ -209,6 +210,8 @@ test('snapshots are made where the bytes are, and what is older than the retenti
   const expected = database.snapshot();
   assert.equal(bytes.length, expected.bytes.length);
   assert.deepEqual(bytes.subarray(100, -16), expected.bytes.subarray(100, -16), 'each page as it is now');
+  await isTidy('snapshots');
+  assert.equal((await put('snapshots', newest)).status, 200, 'who has heard no answer for so long sends it again');
   await isTidy('snapshots');
   assert.equal(await fault('alarm/snapshots'), null);
   assert.equal(code(await get(`/v1/snapshots/plan?txid=${hex16(5)}`)), 'no_plan');

@@ -90,6 +90,7 @@ impl Member {
     ) -> Result<(), Error> {
         let db = self.path().display();
         let mut wait = FIRST_WAIT;
+        let mut was_late = false;
         loop {
             if !wishes.strict && !self.there(environment).await {
                 return Ok(());
@@ -98,6 +99,13 @@ impl Member {
             let Err(error) = self.follow_once(environment, wishes, starts).await else {
                 return Ok(());
             };
+            // The last request of a process that was killed may land after we have asked where the replica stands.
+            let is_late = matches!(&error, Error::Moved { .. }) && !was_late && self.has_shipped_nothing();
+            if is_late && self.stop.borrow().is_none() {
+                tracing::warn!(%db, "{error}; asking once more: nothing has been shipped since the start");
+                was_late = true;
+                continue;
+            }
             // What was lost of a WAL is found by comparing pages, which is how it starts.
             let moved = matches!(&error, Error::Database(error) if error.class() == sqlite::Class::Moved);
             if (wishes.strict || wishes.once) && !moved || self.stop.borrow().is_some() {
@@ -126,6 +134,11 @@ impl Member {
                 }
             }
         }
+    }
+
+    fn has_shipped_nothing(&self) -> bool {
+        let mut replicas = self.status.replicas.iter();
+        replicas.all(|replica| replica.segments.get() == 0)
     }
 
     async fn follow_once(

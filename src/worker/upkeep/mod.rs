@@ -187,6 +187,12 @@ impl Upkeep {
         .map_err(to_runtime)
     }
 
+    /// Sets the alarm of a database that has no upkeep.
+    pub(super) async fn wake_in(&self, milliseconds: u64) -> Result<(), Failure> {
+        self.set(Date::now().as_millis().saturating_add(milliseconds))
+            .await
+    }
+
     /// When the alarm rings.
     #[cfg(feature = "fault-points")]
     pub(super) async fn alarm(&self) -> Result<Option<i64>, Failure> {
@@ -237,6 +243,7 @@ impl Upkeep {
     }
 
     async fn set(&self, at: u64) -> Result<(), Failure> {
+        count!("rows_written", 1);
         let now = Date::now().as_millis();
         let wait = Duration::from_millis(at.saturating_sub(now));
         self.storage.set_alarm(wait).await?;
@@ -245,6 +252,6 @@ impl Upkeep {
     }
 }
 
-fn to_runtime(failure: Failure) -> worker::Error {
+pub(super) fn to_runtime(failure: Failure) -> worker::Error {
     worker::Error::RustError(failure.message().to_owned())
 }

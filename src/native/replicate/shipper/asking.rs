@@ -52,6 +52,8 @@ impl Shipper {
                     });
                 }
             },
+            // It landed, and nobody told us before it was merged and deleted.
+            News::Uploaded(Err(store::Error::Conflict { head })) if self.leads_to(head) => self.confirm()?,
             News::Uploaded(Err(store @ (store::Error::Exists(_) | store::Error::Conflict { .. }))) => {
                 return Ok(Some(self.ask_who_moved_it(store)));
             }

@@ -12,7 +12,7 @@ use super::super::upload::upload;
 use super::{News, Shipper, Task, Waiting};
 use crate::ltx::Txid;
 use crate::native::sqlite::Committed;
-use crate::replica::Level;
+use crate::replica::{Level, Position};
 use crate::store::Body;
 
 impl Shipper {
@@ -27,6 +27,12 @@ impl Shipper {
         tracing::debug!(replica = %self.name(), segment = %segment.id, pages = segment.changed.len(), "shipping");
         let replica = self.replica.clone();
         Some(async move { News::Uploaded(upload(&replica, &segment).await) }.boxed_local())
+    }
+
+    /// Whether the segment that is being sent leads to this very state.
+    pub(super) fn leads_to(&self, head: Position) -> bool {
+        let sent = self.queue.front().map(|waiting| waiting.segment.mark.position);
+        head.sum.is_some() && sent == Some(head)
     }
 
     /// The replica has answered.
