@@ -12,7 +12,8 @@
 mod support;
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -53,6 +54,21 @@ impl Distance {
             .stdout(Stdio::null());
         self.destination.authorize(&mut command);
         Process::start(&mut command)
+    }
+
+    /// Once there is something to follow: too early, it finds nothing and ends.
+    fn follow_from_the_start(&self, interval: &str) -> Process {
+        loop {
+            let mut following = self.follow_every(interval);
+            let mut ended = false;
+            wait_until("the first copy, or nothing there", LIMIT, || {
+                ended = following.0.try_wait().unwrap().is_some();
+                ended || self.path("copy.db").exists()
+            });
+            if !ended {
+                return following;
+            }
+        }
     }
 
     fn wait_for_copy(&self, what: &str) {
@@ -146,18 +162,7 @@ fn a_worker_tells_what_lands_as_it_lands() {
         &distance.destination,
         &["--sync-interval", "20ms"],
     );
-    let following = loop {
-        let mut following = distance.follow_every("30s");
-        // Too early, it finds nothing and ends.
-        let mut ended = false;
-        wait_until("the first copy, or nothing there", LIMIT, || {
-            ended = following.0.try_wait().unwrap().is_some();
-            ended || distance.path("copy.db").exists()
-        });
-        if !ended {
-            break following;
-        }
-    };
+    let following = distance.follow_from_the_start("30s");
     let app = rusqlite::Connection::open(distance.path("app.db")).unwrap();
     app.execute_batch("CREATE TABLE told (content)").unwrap();
     let mut lags = Vec::new();
@@ -192,6 +197,66 @@ fn a_worker_tells_what_lands_as_it_lands() {
     drop(app);
     run_app(&["finish", distance.db()]);
     assert!(content(&distance.path("copy.db")) == content(&distance.path("app.db")));
+}
+
+/// Between them is something that lets no WebSocket through: then it is polling, as ever.
+#[test]
+fn where_no_socket_is_to_be_had_it_polls() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start_at(&folder.path().join("r2"), free_port());
+    let url = format!(
+        "http://{}/v1/narrow",
+        narrow(worker.url.strip_prefix("http://").unwrap())
+    );
+    let token = Worker::WRITE_TOKEN.to_owned();
+    let distance = Distance {
+        destination: Destination::Worker { url, token },
+        folder,
+    };
+    run_app(&["create", distance.db(), "4096", "none"]);
+    let shipping = replicate(
+        &distance.path("app.db"),
+        &distance.destination,
+        &["--sync-interval", "20ms"],
+    );
+    let following = distance.follow_from_the_start("200ms");
+    for row in ["one", "two", "three"] {
+        run_app(&["commit", distance.db(), row]);
+        sleep(Duration::from_millis(100));
+    }
+    assert_eq!(shipping.terminate(), Some(0));
+    run_app(&["finish", distance.db()]);
+    distance.wait_for_copy("the copy to be the database");
+    assert_eq!(following.terminate(), Some(143));
+}
+
+/// Passes connections on, and spoils what asks for a WebSocket. Ends with the test.
+fn narrow(to: &str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let to = to.to_owned();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client.unwrap(), TcpStream::connect(&to).unwrap());
+            let (mut answers, mut back) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut answers, &mut back));
+            std::thread::spawn(move || {
+                let mut chunk = vec![0; 65_536];
+                while let Ok(len @ 1..) = client.read(&mut chunk) {
+                    let (asks, spoilt) = (b"upgrade: websocket", b"upgrade: webs0cket");
+                    let places = chunk[..len].windows(asks.len()).position(|found| found == asks);
+                    if let Some(at) = places {
+                        chunk[at..at + spoilt.len()].copy_from_slice(spoilt);
+                    }
+                    if server.write_all(&chunk[..len]).is_err() {
+                        break;
+                    }
+                }
+                let _ = server.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    address
 }
 
 fn rows(db: &rusqlite::Connection) -> i64 {
