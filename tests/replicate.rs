@@ -234,7 +234,7 @@ fn writes_never_wait_for_a_destination_that_is_away() {
     for row in 0..20 {
         scene.commit(&format!("row {row}"));
     }
-    assert!(since.elapsed() < Duration::from_secs(10), "a commit waited");
+    assert!(since.elapsed() < LONG, "a commit waited");
     let worker = Worker::start_at(&state, port);
     scene.commit("the destination is there");
     std::thread::sleep(Duration::from_secs(1));

@@ -11,13 +11,13 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 use super::owner::{Claim, Identity};
-use super::pace::{Look, PIN_AGE, at_or_never, pause_or_never};
+use super::pace::{Growth, Look, PIN_AGE, at_or_never, pause_or_never};
 use super::shipper::{Limits, News, Shipper, Task, Urge};
 use super::state::StateFolder;
 use super::stop::Stop;
 use super::wishes::Wishes;
 use super::{Environment, Error, Options, Replica, SyncRequest};
-use crate::native::sqlite::{self, Checkpointed, Committed, Held, Pinned, Source};
+use crate::native::sqlite::{self, Checkpointed, Committed, Held, Patience, Pinned, Source};
 use crate::native::status::DatabaseStatus;
 use crate::native::watch::{Wake, Watcher};
 
@@ -25,10 +25,18 @@ use crate::native::watch::{Wake, Watcher};
 /// that others kept from it.
 const CHECKPOINT_PAUSE: Duration = Duration::from_millis(200);
 const HINDERED_PAUSE: Duration = Duration::from_secs(1);
-/// When a long WAL is looked at again that the application is copying back itself.
-const BUSY_LOOK: Duration = Duration::from_millis(10);
-/// How long the write lock is asked for before another time is awaited.
-const LOCK_PATIENCE: Duration = Duration::from_millis(500);
+/// How long the write lock is asked for before another time is awaited, and how long it is kept for a checkpoint of the
+/// application that is under way.
+const PATIENCE: Patience = Patience {
+    for_lock: Duration::from_millis(500),
+    for_checkpoint: Duration::from_millis(10),
+};
+/// The same when the WAL is long. An application that writes as fast as it can copies frames back in its own commits:
+/// then it is always at it, and nothing is written while it is.
+const PATIENCE_IF_LONG: Patience = Patience {
+    for_checkpoint: Duration::from_millis(250),
+    ..PATIENCE
+};
 /// The longest pause between looks at a commit that is under way.
 const LONGEST_LOOK: Duration = Duration::from_millis(250);
 /// How often at the least to look whether a checkpoint that was seen writing is done, and while one may be waiting for
@@ -61,6 +69,7 @@ struct Pace {
     /// Whether the watcher leaves the WAL alone.
     listening_paused: bool,
     look: Look,
+    growth: Growth,
     /// Somebody was seen writing to the database file, and may be at it still.
     checkpoint_seen: bool,
     /// What was committed at the last look.
@@ -74,6 +83,8 @@ struct Checkpoints {
     /// When the pin was last moved into a frame.
     moved: Instant,
     next: Instant,
+    /// Others kept the last one from letting the WAL start again.
+    hindered: bool,
     /// What the last one left, so that it is not tried again before something changed.
     last: Option<Committed>,
 }
@@ -132,6 +143,7 @@ impl Engine {
             pace: Pace {
                 listening_paused: false,
                 look: Look::default(),
+                growth: Growth::new(),
                 checkpoint_seen: false,
                 last: None,
                 busy_since: None,
@@ -140,6 +152,7 @@ impl Engine {
                 pinned: Pinned::Stayed,
                 moved: Instant::now(),
                 next: Instant::now(),
+                hindered: false,
                 last: None,
             },
         })
@@ -210,17 +223,15 @@ impl Engine {
         // What a checkpoint did that is done now is in what is committed.
         self.pace.checkpoint_seen = self.pace.checkpoint_seen && self.source.is_being_copied_back()?;
         let committed = self.source.committed()?;
+        self.pace.growth.see(&committed);
         let urge = Urge {
             wish: self.wishes.newest(),
-            over_limit: self.is_over_limit(&committed),
+            over_limit: self.is_long(&committed),
         };
         self.each(|shipper, source| shipper.work(source, &committed, urge))?;
         let is_pin_old = Instant::now() >= self.checkpoints.moved + PIN_AGE;
         self.advance(&committed, is_pin_old)?;
-        // What is copied back without the write lock goes up to the pin.
-        if is_pin_old || self.is_long(&committed) {
-            self.checkpoint(urge)?;
-        }
+        self.checkpoint(urge)?;
         if self.source.replaced()? {
             return Err(Error::Replaced(self.source.path().to_owned()));
         }
@@ -273,13 +284,9 @@ impl Engine {
                 return Ok(());
             }
         }
-        let pin_old_at = self.checkpoints.moved + PIN_AGE;
-        let pin_at = (!self.source.covers(&committed)).then_some(pin_old_at);
-        let wants_checkpoint = self.wants_checkpoint(&committed);
-        let checkpoint_at = wants_checkpoint.then_some(match self.is_long(&committed) {
-            true => self.checkpoints.next,
-            false => self.checkpoints.next.max(pin_old_at),
-        });
+        let pin_at = (!self.source.covers(&committed)).then_some(self.checkpoints.moved + PIN_AGE);
+        let checkpoint_at = self.next_checkpoint(&committed);
+        let long_at = self.pace.growth.reaches(self.long_frames(), PIN_AGE);
         let next_snapshot = self.shippers.iter().filter_map(Shipper::next_snapshot).min();
         let mut wake = Wake::default();
         let mut news = None;
@@ -292,6 +299,7 @@ impl Engine {
             () = pause_or_never(pause) => {}
             () = at_or_never(pin_at) => {}
             () = at_or_never(checkpoint_at) => {}
+            () = at_or_never(long_at) => {}
             () = at_or_never(next_snapshot) => {}
             () = self.snapshot_due.notified() => {}
             // An application that copies frames back at every commit would have us run at every commit.
@@ -381,56 +389,79 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the WAL is long enough to be copied back, and not as the last checkpoint left it.
-    fn wants_checkpoint(&self, committed: &Committed) -> bool {
-        (committed.mx_frame >= self.options.checkpoint_frames || self.is_over_limit(committed))
-            && self.checkpoints.pinned != Pinned::File
-            && self.checkpoints.last != Some(*committed)
+    /// When the WAL is to be copied back, if it is long enough, and not as the last checkpoint left it.
+    fn next_checkpoint(&self, committed: &Committed) -> Option<Instant> {
+        let Checkpoints {
+            pinned,
+            moved,
+            next,
+            last,
+            hindered,
+        } = &self.checkpoints;
+        if last.as_ref() == Some(committed) {
+            None
+        } else if self.is_long(committed) {
+            Some(if *hindered { *next } else { *moved })
+        } else if committed.mx_frame >= self.options.checkpoint_frames && *pinned != Pinned::File {
+            // What is copied back without the write lock goes up to the pin.
+            Some((*moved + PIN_AGE).max(*next))
+        } else {
+            None
+        }
     }
 
     /// Keeps the WAL short.
     fn checkpoint(&mut self, urge: Urge) -> Result<(), Error> {
         let committed = self.source.committed()?;
-        if !self.wants_checkpoint(&committed) || Instant::now() < self.checkpoints.next {
+        let is_due = |at| Instant::now() >= at;
+        if !self.next_checkpoint(&committed).is_some_and(is_due) {
             return Ok(());
         }
-        let done = self.copy_back()?;
-        let committed = self.source.committed()?;
-        let is_restarted = if self.checkpoints.pinned == Pinned::File {
-            true
-        } else if done.busy {
-            // The application is at it.
-            false
-        } else if committed.mx_frame.saturating_sub(done.backfilled) > FEW_FRAMES && !self.is_long(&committed)
-        {
-            // Come back for the rest without a pause. A writer that is faster than that has to wait in the end.
-            self.checkpoints.next = Instant::now();
-            return Ok(());
-        } else {
-            self.each(|shipper, source| shipper.release(source, &committed, urge).map(|()| None))?;
-            self.checkpoint_locked()?;
-            self.checkpoints.pinned == Pinned::File
+        // Who writes so fast would only write on while frames are copied back without the lock.
+        let is_long = self.is_long(&committed);
+        let is_busy = match is_long {
+            true => false,
+            false => {
+                let done = self.copy_back()?;
+                let committed = self.source.committed()?;
+                let left = committed.mx_frame.saturating_sub(done.backfilled);
+                if !done.busy && self.checkpoints.pinned != Pinned::File && left > FEW_FRAMES {
+                    // Come back for the rest without a pause. A writer that is faster than that has to wait in the end.
+                    self.checkpoints.next = Instant::now();
+                    return Ok(());
+                }
+                done.busy
+            }
         };
+        // If it is busy, the application is at it.
+        if is_long || !is_busy && self.checkpoints.pinned != Pinned::File {
+            let committed = self.source.committed()?;
+            self.each(|shipper, source| shipper.release(source, &committed, urge).map(|()| None))?;
+            self.checkpoint_locked(if is_long { PATIENCE_IF_LONG } else { PATIENCE })?;
+        }
         let committed = self.source.committed()?;
+        self.checkpoints.hindered = self.checkpoints.pinned != Pinned::File;
         self.checkpoints.last = Some(committed);
         self.checkpoints.next = Instant::now()
-            + match is_restarted {
-                true => CHECKPOINT_PAUSE,
-                false if done.busy && self.is_long(&committed) => BUSY_LOOK,
-                false if done.busy || self.is_over_limit(&committed) => PIN_AGE,
-                false => HINDERED_PAUSE,
+            + match self.checkpoints.hindered {
+                false => CHECKPOINT_PAUSE,
+                true if is_busy || self.is_long(&committed) => PIN_AGE,
+                true => HINDERED_PAUSE,
             };
         Ok(())
     }
 
-    /// Whether no time is to be lost.
+    /// Whether no time is to be lost: the WAL grows on while it is copied back.
     fn is_long(&self, committed: &Committed) -> bool {
-        self.wal_bytes(committed) > self.options.wal_limit / 2
+        committed.mx_frame >= self.long_frames()
     }
 
-    fn is_over_limit(&self, committed: &Committed) -> bool {
-        // It grows on while it is copied back.
-        self.wal_bytes(committed) > self.options.wal_limit / 4
+    fn long_frames(&self) -> u32 {
+        let frame = u64::from(self.source.page_size().get()).saturating_add(24);
+        let frames = (self.options.wal_limit / 8)
+            .checked_div(frame)
+            .unwrap_or_default();
+        u32::try_from(frames).unwrap_or(u32::MAX)
     }
 
     fn wal_bytes(&self, committed: &Committed) -> u64 {
@@ -454,7 +485,7 @@ impl Engine {
 
     /// Takes the write lock for the moment that the WAL needs to start again: every replica takes note of the few
     /// frames that it has not seen yet, and the database file holds them when the lock is let go.
-    fn checkpoint_locked(&mut self) -> Result<(), Error> {
+    fn checkpoint_locked(&mut self, patience: Patience) -> Result<(), Error> {
         let Self {
             source,
             shippers,
@@ -462,7 +493,7 @@ impl Engine {
             ..
         } = self;
         let mut failed = Vec::new();
-        let result = source.checkpoint_locked(LOCK_PATIENCE, |source, committed| {
+        let result = source.checkpoint_locked(patience, |source, committed| {
             save_before(shippers, source, committed)?;
             for (number, shipper) in shippers.iter_mut().enumerate() {
                 match shipper.fold(source, committed) {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::native::sqlite::Committed;
+
 /// The pin is not older than this while the database is written: a RESTART or TRUNCATE checkpoint of the application
 /// waits for an older one, with the write lock in its hands, and nothing tells us. And it is not moved more often, see
 /// [`Source::advance_after`](crate::native::sqlite::Source::advance_after).
@@ -19,6 +21,51 @@ impl Look {
     pub(super) fn next(&mut self, longest: Duration) -> Duration {
         self.pause = (self.pause * 2).clamp(Duration::from_micros(500), longest);
         self.pause
+    }
+}
+
+/// How fast the WAL grows.
+#[derive(Debug)]
+pub(super) struct Growth {
+    seen: Option<(Instant, Committed)>,
+    frames_a_second: f64,
+}
+
+/// Between two looks at it at the least.
+const SHORTEST_GROWTH: Duration = Duration::from_millis(2);
+
+impl Growth {
+    pub(super) fn new() -> Self {
+        Self {
+            seen: None,
+            frames_a_second: 0.0,
+        }
+    }
+
+    /// It is so long now.
+    pub(super) fn see(&mut self, committed: &Committed) {
+        let now = Instant::now();
+        if let Some((then, before)) = &self.seen {
+            let passed = now.saturating_duration_since(*then);
+            if passed < SHORTEST_GROWTH {
+                return;
+            }
+            let kept = match before.salts == committed.salts {
+                true => before.mx_frame,
+                false => 0,
+            };
+            let grown = committed.mx_frame.saturating_sub(kept);
+            self.frames_a_second = f64::from(grown) / passed.as_secs_f64();
+        }
+        self.seen = Some((now, *committed));
+    }
+
+    /// When it will be so long, if that is soon.
+    pub(super) fn reaches(&self, frames: u32, soon: Duration) -> Option<Instant> {
+        let (then, seen) = self.seen.as_ref()?;
+        let missing = f64::from(frames.saturating_sub(seen.mx_frame));
+        let pause = Duration::try_from_secs_f64(missing / self.frames_a_second).ok()?;
+        (pause < soon).then(|| *then + pause.max(SHORTEST_GROWTH))
     }
 }
 

@@ -7,11 +7,29 @@ use super::pin::Pin;
 use super::shared_memory::share_mark_0;
 use super::{Checkpointed, Committed, Error, Held, Pinned, Source};
 
-/// How long to try again, under the lock, to copy what other readers have kept from being copied, or while the
-/// application's own checkpoint is not done yet.
+/// How long to try again, under the lock, to copy what other readers have kept from being copied.
 const RETRY: Duration = Duration::from_millis(2);
-const RETRY_BUSY: Duration = Duration::from_millis(10);
 const RETRY_PAUSE: Duration = Duration::from_micros(50);
+
+/// How long others may be in the way of a checkpoint under the write lock.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until the write lock is to be had.
+    pub for_lock: Duration,
+    /// Until a checkpoint of the application, which had begun before, is done. It is the writer itself that waits there,
+    /// mostly.
+    pub for_checkpoint: Duration,
+}
+
+impl From<Duration> for Patience {
+    /// A little for a checkpoint that is almost done.
+    fn from(for_lock: Duration) -> Self {
+        Self {
+            for_lock,
+            for_checkpoint: Duration::from_millis(10),
+        }
+    }
+}
 
 impl Source {
     /// Copies frames back without the write lock, up to the pin; writers run on. Then moves the pin onto the database file
@@ -32,18 +50,19 @@ impl Source {
     ///
     /// `take_rest` is called under the lock with the state that is then committed. What it has not taken over when it
     /// returns, the WAL may lose; so it takes note of the last few frames, and no more. If it fails, the lock is
-    /// given back and nothing has changed. If the lock is not to be had within `patience`, that is [`Error::Busy`];
+    /// given back and nothing has changed. If the lock is not to be had in time, that is [`Error::Busy`];
     /// any other error of the database means that the pin may be lost.
     pub fn checkpoint_locked<E: From<Error>>(
         &mut self,
-        patience: Duration,
+        patience: impl Into<Patience>,
         take_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<Checkpointed, E> {
         // So that nobody has to wait for the disk under the lock.
         self.database.sync()?;
-        self.idle.begin_immediate(patience)?;
+        let patience = patience.into();
+        self.idle.begin_immediate(patience.for_lock)?;
         let start = Instant::now();
-        let outcome = self.copy_back(take_rest);
+        let outcome = self.copy_back(patience.for_checkpoint, take_rest);
         let ended = self.idle.end();
         let locked = start.elapsed();
         let (passive, pinned) = outcome?;
@@ -55,12 +74,13 @@ impl Source {
     /// let go and taken again.
     fn copy_back<E: From<Error>>(
         &mut self,
+        patience: Duration,
         take_rest: impl FnOnce(&mut Self, &Committed) -> Result<(), E>,
     ) -> Result<(Passive, Pinned), E> {
         let committed = self.committed()?;
         take_rest(self, &committed)?;
         self.pinned.end()?;
-        let passive = self.passive_patiently();
+        let passive = self.passive_patiently(patience);
         // Not to be taken for something that can be tried again: there is no pin now.
         let pinned = self.pin_anew().map_err(|_| self.moved())?;
         Ok((passive?, pinned))
@@ -82,12 +102,12 @@ impl Source {
 
     /// Other readers come and go: a writer that has just read and now waits for the lock is one. So a checkpoint that
     /// did not copy everything is worth another try, though not a long wait.
-    fn passive_patiently(&self) -> Result<Passive, Error> {
+    fn passive_patiently(&self, busy: Duration) -> Result<Passive, Error> {
         let start = Instant::now();
         loop {
             let passive = self.pinned.passive()?;
             let complete = !passive.busy && passive.backfilled == passive.frames;
-            let retry = if passive.busy { RETRY_BUSY } else { RETRY };
+            let retry = if passive.busy { busy } else { RETRY };
             if complete || start.elapsed() > retry {
                 return Ok(passive);
             }

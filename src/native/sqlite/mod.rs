@@ -23,6 +23,7 @@ mod source;
 mod state;
 
 pub use changed_pages::{ChangedPages, View};
+pub use checkpoint::Patience;
 pub use error::{Class, Error};
 pub use source::{Options, Source};
 pub use state::{Checkpointed, Committed, Held, Location, Pinned};
