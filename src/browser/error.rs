@@ -25,6 +25,9 @@ pub enum Error {
         "a statement is still reading the database; it ends with its last row, or its transaction with COMMIT"
     )]
     Reading,
+    /// A cursor was left, for the copy had to move on.
+    #[error("the database has moved on while its rows were being read; ask again")]
+    PositionMoved,
     /// The browser did not keep what was flushed.
     #[error("the browser has lost data that it had confirmed; the database must be restored anew")]
     LostWrites,
@@ -62,6 +65,7 @@ impl Error {
             Self::Restore(_) => "DAMAGED",
             Self::NoCopy => "NO_COPY",
             Self::Reading => "READING",
+            Self::PositionMoved => "POSITION_MOVED",
             Self::Sql { code, .. } => code,
             Self::Invalid(_) => "INVALID",
             Self::Aborted => "ABORTED",

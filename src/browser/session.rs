@@ -1,6 +1,7 @@
 //! What `worker.js` calls: one database, from its opening to its end.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::{Array, Function, Object, Reflect, Uint8Array};
@@ -14,19 +15,21 @@ use super::database::{Database, Phase, Progress};
 use super::http::HttpStore;
 use super::opfs::{Folder, OpfsFile};
 use super::pushed;
-use super::sql::Reader;
+use super::sql::{Cursor, Reader};
 use super::values::{Table, parameters};
 use crate::restore::Restore;
 
 /// An open database.
 #[wasm_bindgen]
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "nothing to be seen")]
 pub struct Session {
     store: HttpStore,
     folder: Folder,
     database: Rc<Database<OpfsFile>>,
     /// Opened by the first query, lives through refreshes, ends before a restore.
-    reader: RefCell<Option<Reader<OpfsFile>>>,
+    reader: RefCell<Option<Rc<Reader<OpfsFile>>>>,
+    cursors: RefCell<BTreeMap<u32, Cursor<Table>>>,
+    last_cursor: Cell<u32>,
     updating: Cell<bool>,
 }
 
@@ -44,6 +47,8 @@ impl Session {
             database: Rc::new(opened.await.map_err(|error| thrown(&error))?),
             folder,
             reader: RefCell::new(None),
+            cursors: RefCell::default(),
+            last_cursor: Cell::new(0),
             updating: Cell::new(false),
         })
     }
@@ -96,15 +101,7 @@ impl Session {
         let mut table = Table::default();
         let mut run = || -> Result<bool, Error> {
             let given = parameters(given)?;
-            if self.database.state().is_none() {
-                return Err(Error::NoCopy);
-            }
-            let mut reader = self.reader.borrow_mut();
-            let reader = match &mut *reader {
-                Some(reader) => reader,
-                none => none.insert(Reader::open(self.database.clone(), WasmOsCallback)?),
-            };
-            reader.query(sql, &given, limit, &mut table)
+            self.reader()?.query(sql, &given, limit, &mut table)
         };
         let truncated = run().map_err(|error| thrown(&error))?;
         Ok(object(&[
@@ -112,6 +109,39 @@ impl Session {
             ("rows", table.rows.into()),
             ("truncated", truncated.into()),
         ]))
+    }
+
+    /// Begins to read a statement's rows, but for the first `skip`; returns the number by which it goes on.
+    pub fn cursor(&self, sql: String, given: &JsValue, skip: f64) -> Result<u32, JsValue> {
+        let open = || -> Result<Cursor<Table>, Error> {
+            let given = parameters(given)?;
+            Ok(Cursor::new(self.reader()?, sql, given, skip as usize))
+        };
+        let cursor = open().map_err(|error| thrown(&error))?;
+        let id = self.last_cursor.get().wrapping_add(1);
+        self.last_cursor.set(id);
+        self.cursors.borrow_mut().insert(id, cursor);
+        Ok(id)
+    }
+
+    /// The next rows of a cursor: `{ columns, rows, done }`, the columns with the first only. It ends with the last.
+    pub fn more(&self, id: u32, count: f64) -> Result<JsValue, JsValue> {
+        let taken = self.cursors.borrow_mut().remove(&id);
+        let mut cursor = taken.ok_or_else(|| thrown(&Error::PositionMoved))?;
+        let (table, done) = cursor.next(count as usize).map_err(|error| thrown(&error))?;
+        if !done {
+            self.cursors.borrow_mut().insert(id, cursor);
+        }
+        Ok(object(&[
+            ("columns", table.columns.into()),
+            ("rows", table.rows.into()),
+            ("done", done.into()),
+        ]))
+    }
+
+    /// Ends a cursor early.
+    pub fn leave(&self, id: u32) {
+        self.cursors.borrow_mut().remove(&id);
     }
 
     /// A part of the database file, byte for byte as the source has it; empty at its end.
@@ -130,6 +160,7 @@ impl Session {
 
     /// Ends open transactions, so that nothing waits for them.
     pub fn end_statements(&self) {
+        self.cursors.take();
         self.reader.take();
     }
 
@@ -158,13 +189,26 @@ impl Session {
         };
         if from == crate::replica::Position::EMPTY {
             self.database.idle().await;
-            self.reader.take();
+            self.end_statements();
             self.database.restore(&restore, report).await?;
             Ok(())
         } else {
             self.database.fetch(&restore, report).await?;
             self.apply().await
         }
+    }
+
+    /// The connection.
+    fn reader(&self) -> Result<Rc<Reader<OpfsFile>>, Error> {
+        if self.database.state().is_none() {
+            return Err(Error::NoCopy);
+        }
+        let mut reader = self.reader.borrow_mut();
+        let reader = match &mut *reader {
+            Some(reader) => reader,
+            none => none.insert(Rc::new(Reader::open(self.database.clone(), WasmOsCallback)?)),
+        };
+        Ok(reader.clone())
     }
 
     /// One change at a time.

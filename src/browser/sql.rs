@@ -1,12 +1,16 @@
 //! Read-only SQL on the local copy.
 
+mod cursor;
+
+pub use cursor::Cursor;
+
 use std::fmt::Debug;
 use std::rc::Rc;
 
 use rsqlite_vfs::OsCallback;
 use rusqlite::fallible_iterator::FallibleIterator;
 use rusqlite::types::{Value, ValueRef};
-use rusqlite::{Batch, Connection, OpenFlags, Statement};
+use rusqlite::{Batch, Connection, OpenFlags, Row, Statement};
 
 use super::Error;
 use super::database::Database;
@@ -62,15 +66,7 @@ impl<F: File + 'static> Reader<F> {
         sink: &mut impl Sink,
     ) -> Result<bool, Error> {
         let mut run = || -> Result<bool, Fault> {
-            let mut statements = Batch::new(&self.connection, sql);
-            let mut statement = statements
-                .next()?
-                .ok_or(Fault::Caller("there is no SQL statement in it"))?;
-            if statements.next()?.is_some() {
-                return Err(Fault::Caller(
-                    "it holds more than one SQL statement; run one at a time",
-                ));
-            }
+            let mut statement = self.prepare(sql)?;
             bind(&mut statement, parameters)?;
             sink.columns(&statement.column_names().collect::<Vec<_>>());
             let count = statement.column_count();
@@ -81,19 +77,43 @@ impl<F: File + 'static> Reader<F> {
                     return Ok(true);
                 }
                 left -= 1;
-                sink.row();
-                for column in 0..count {
-                    sink.value(row.get_ref(column)?);
-                }
+                hand(row, count, sink)?;
             }
             Ok(false)
         };
-        run().map_err(|fault| match fault {
+        run().map_err(|fault| self.told(fault))
+    }
+
+    /// The one statement that `sql` is.
+    fn prepare(&self, sql: &str) -> Result<Statement<'_>, Fault> {
+        let mut statements = Batch::new(&self.connection, sql);
+        let statement = statements
+            .next()?
+            .ok_or(Fault::Caller("there is no SQL statement in it"))?;
+        match statements.next()? {
+            None => Ok(statement),
+            Some(_) => Err(Fault::Caller(
+                "it holds more than one SQL statement; run one at a time",
+            )),
+        }
+    }
+
+    fn told(&self, fault: Fault) -> Error {
+        match fault {
             Fault::Sqlite(error) => failure(&error, self.mount.take_last_error()),
             Fault::Caller(message) => Error::Invalid(message.to_owned()),
             Fault::Parameters(message) => Error::Invalid(message),
-        })
+        }
     }
+}
+
+/// One row, to whoever takes it.
+fn hand(row: &Row<'_>, count: usize, sink: &mut impl Sink) -> rusqlite::Result<()> {
+    sink.row();
+    for column in 0..count {
+        sink.value(row.get_ref(column)?);
+    }
+    Ok(())
 }
 
 enum Fault {

@@ -137,3 +137,72 @@ test('a worker that meets a fault is replaced by another', async () => {
   assert.equal(await leader([page], 'fault'), page);
   await page.close();
 });
+
+test('hundreds of thousands of rows, a batch at a time, all of one state', async () => {
+  const server = await serve('many');
+  await server.run('create table n (i integer primary key)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 300000) insert into n select i from n');
+  const page = await opened('many', { follow: true });
+  await eventually(page, async () => (await walferry.one("select count(*) from sqlite_schema where name = 'n'")) === 1);
+  const told = await page.evaluate(async () => {
+    let [count, sum, most] = [0, 0, 0];
+    const query = db.iterate('select i from n', [], { batch: 10_000 });
+    for await (const [i] of query) [count, sum] = [count + 1, sum + i];
+    const objects = [];
+    for await (const row of db.iterate('select i from n where i <= $most', { most: 3 }, { batch: 2 }).objects()) objects.push(row);
+    // One that is broken off lets go.
+    for await (const _ of db.iterate('select i from n')) break;
+    const failed = await walferry.refusal((async () => { for await (const _ of db.iterate('select * from missing')); })());
+    const given = await walferry.refusal((async () => { for await (const _ of db.iterate('select i from n', [], { signal: AbortSignal.timeout(1) })) await new Promise((later) => setTimeout(later, 5)); })());
+    return { count, sum, objects, codes: [failed.code, given.code] };
+  });
+  assert.deepEqual(told, { count: 300_000, sum: 45_000_150_000, objects: [{ i: 1 }, { i: 2 }, { i: 3 }], codes: ['SQLITE_ERROR', 'ABORTED'] });
+  // Nothing waits for any of them.
+  await server.run('delete from n where i > 10');
+  await eventually(page, async () => (await walferry.one('select count(*) from n')) === 10);
+  await page.close();
+});
+
+test('rows that are read slowly hold the state, for five seconds', async () => {
+  const server = await serve('slow');
+  const page = await opened('slow', { follow: true });
+  await page.waitForFunction(() => db.following?.status === 'live');
+  const reading = page.evaluate(async () => {
+    const rows = db.iterate('select name from t order by id', [], { batch: 1 })[Symbol.asyncIterator]();
+    window.seen = [(await rows.next()).value[0]];
+    await new Promise((later) => (window.goOn = later));
+    seen.push((await rows.next()).value[0]);
+    return walferry.refusal((async () => { for (;;) { const { value, done } = await rows.next(); if (done) return; seen.push(value[0]); } })());
+  });
+  await page.waitForFunction(() => window.goOn);
+  await server.run("update t set name = 'changed'");
+  await new Promise((later) => setTimeout(later, 1000));
+  assert.equal(await page.evaluate(() => walferry.one('select name from t')), 'one', 'the state waits');
+  await eventually(page, async () => (await walferry.one('select name from t')) === 'changed');
+  await page.evaluate(() => goOn());
+  const { code } = await reading;
+  assert.equal(code, 'POSITION_MOVED');
+  assert.ok((await page.evaluate(() => seen)).every((name) => name !== 'changed'), 'never rows of two states');
+  await page.close();
+});
+
+test('rows that are being read go on when another tab leads, if it is at the same state', async () => {
+  await serve('handed');
+  const pages = [await opened('handed'), await opened('handed')];
+  const first = await leader(pages, 'handed');
+  const [other] = pages.filter((page) => page !== first);
+  const reading = other.evaluate(async () => {
+    const rows = db.iterate('with recursive n (i) as (select 1 union all select i + 1 from n where i < 100) select i from n', [], { batch: 10 });
+    const seen = [];
+    for await (const [i] of rows) {
+      seen.push(i);
+      if (i === 15) await new Promise((later) => (window.goOn = later));
+    }
+    return seen;
+  });
+  await other.waitForFunction(() => window.goOn);
+  await first.close();
+  await leader([other], 'handed');
+  await other.evaluate(() => goOn());
+  assert.deepEqual(await reading, Array.from({ length: 100 }, (_, index) => index + 1));
+  await other.close();
+});

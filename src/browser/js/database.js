@@ -1,7 +1,7 @@
 // An open database, as a page has it.
 import { WalferryError, closed } from './error.js';
 import { Remote, until } from './remote.js';
-import { objects } from './rows.js';
+import { Rows, objects } from './rows.js';
 import { Subscription } from './subscription.js';
 
 /** Between two looks of `waitFor` while nothing is pushed, from the first to the last. */
@@ -60,6 +60,11 @@ export class Database extends EventTarget {
   /** The rows of `query` as objects. */
   async objects(sql, parameters, options) {
     return objects(await this.query(sql, parameters, options));
+  }
+
+  /** The rows as they are read, a batch at a time. */
+  iterate(sql, parameters, options) {
+    return new Rows(this.#remote, sql, parameters, options);
   }
 
   /** Calls back with the result, now and whenever it has changed. Returns what ends it. */

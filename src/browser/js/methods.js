@@ -4,6 +4,9 @@ import { Live } from './live.js';
 import { Subscriptions } from './subscriptions.js';
 import { Updates } from './updates.js';
 
+/** How long the copy waits for rows that are being read, in milliseconds. */
+const CURSOR_LIFE = 5000;
+
 export class Methods {
   #session;
   #tell;
@@ -11,6 +14,7 @@ export class Methods {
   #live;
   #subscriptions = new Subscriptions((...query) => this.query(query));
   #followers = new Set();
+  #cursors = new Map();
 
   /** Whether all is over, and whether the copy is gone. */
   ended = false;
@@ -39,6 +43,29 @@ export class Methods {
   query([sql, parameters, limit]) {
     const result = this.#session.query(sql, parameters, limit);
     return Object.assign(result, { txid: this.#session.position().txid });
+  }
+
+  /** The first rows of a query, and a cursor for the rest. */
+  iterate([sql, parameters, { batch, skip = 0 }], { client }) {
+    const cursor = this.#session.cursor(sql, parameters, skip);
+    this.#cursors.set(cursor, { client, opened: performance.now() });
+    return { txid: this.#session.position().txid, ...this.more([cursor, batch]) };
+  }
+
+  more([cursor, batch]) {
+    try {
+      const rows = this.#session.more(cursor, batch);
+      if (rows.done) this.#cursors.delete(cursor);
+      return { cursor, ...rows };
+    } catch (error) {
+      this.#cursors.delete(cursor);
+      throw error;
+    }
+  }
+
+  leave([cursor]) {
+    this.#session.leave(cursor);
+    this.#cursors.delete(cursor);
   }
 
   /** Answers it now, and again when the answer has changed. */
@@ -80,6 +107,7 @@ export class Methods {
   /** A client has gone. */
   forget(client) {
     this.#subscriptions.forget(client);
+    for (const [cursor, { client: its }] of this.#cursors) if (its === client) this.leave([cursor]);
     if (this.#followers.has(client)) this.follow([false], { client });
   }
 
@@ -105,9 +133,14 @@ export class Methods {
   /** Tells everybody when this has brought another state, even where it failed in the end. */
   async #move(change) {
     const before = this.#session.position();
+    // A cursor keeps the copy where it is. Not for ever: who reads on then is told, or reads on from another.
+    const hurry = setInterval(() => {
+      for (const [cursor, { opened }] of this.#cursors) if (performance.now() - opened > CURSOR_LIFE) this.leave([cursor]);
+    }, CURSOR_LIFE / 10);
     try {
       return await change();
     } finally {
+      clearInterval(hurry);
       const position = this.#session.position();
       if (position?.txid !== before?.txid || position?.sum !== before?.sum) {
         this.#tell('position', position);

@@ -91,6 +91,14 @@ export interface QueryOptions {
   signal?: AbortSignal;
 }
 
+/** For {@link Database.iterate}. */
+export interface IterateOptions {
+  /** How many rows come at once (500). */
+  batch?: number;
+  /** The loop ends with `ABORTED`. */
+  signal?: AbortSignal;
+}
+
 /** For {@link Database.subscribe}. */
 export interface SubscribeOptions {
   /** At most so many rows. */
@@ -99,6 +107,12 @@ export interface SubscribeOptions {
   signal?: AbortSignal;
   /** When the query fails, at first or later; without it, errors are reported as uncaught. */
   onError?: (error: WalferryError) => void;
+}
+
+/** Rows that are read as they are wanted. Each loop asks anew. */
+export interface Rows<Row extends readonly Value[] = Value[]> extends AsyncIterable<Row> {
+  /** The same rows by the names of their columns. */
+  objects<T = RowObject>(): AsyncIterable<T>;
 }
 
 /** How following goes. */
@@ -152,6 +166,14 @@ export interface Database extends EventTarget {
    * ```
    */
   objects<T = RowObject>(sql: string, parameters?: Parameters, options?: QueryOptions): Promise<T[]>;
+  /**
+   * The rows of a query, a batch at a time, however many there are. All are of one state.
+   *
+   * ```ts
+   * for await (const [id, name] of db.iterate<[number, string]>('select id, name from item')) console.log(id, name);
+   * ```
+   */
+  iterate<Row extends readonly Value[] = Value[]>(sql: string, parameters?: Parameters, options?: IterateOptions): Rows<Row>;
   /** Calls back with the answer to a query, now and whenever it may have changed. Returns what ends it. */
   subscribe<Row extends readonly Value[] = Value[]>(sql: string, parameters: Parameters | undefined, callback: (result: Result<Row>) => void, options?: SubscribeOptions): () => void;
   /** Keeps the copy up to date, until every one of its callers has called what it returns. */

@@ -158,6 +158,57 @@ fn fetch(copy: &Database<Memory>, replica: &Replica) {
 }
 
 #[test]
+fn a_cursor_yields_the_rows_of_one_state_a_batch_at_a_time() {
+    let source = Source::new(4096);
+    let mut replica = Replica::new(4096, Codec::Deflate);
+    replica.ship(
+        &source.run("CREATE TABLE t (a); INSERT INTO t SELECT value FROM json_each('[1,2,3,4,5,6,7]')"),
+    );
+    let copy = new_copy();
+    fetch(&copy, &replica);
+    let reader = Rc::new(Reader::open(copy.clone(), Os).unwrap());
+    let open = |skip| {
+        let sql = "SELECT a FROM t ORDER BY a".to_owned();
+        Cursor::<Table>::new(reader.clone(), sql, none(), skip)
+    };
+    let values = |table: &Table| table.rows.iter().map(|row| row[0].clone()).collect::<Vec<_>>();
+    let numbers = |range: std::ops::RangeInclusive<i64>| range.map(Value::Integer).collect::<Vec<_>>();
+
+    let mut cursor = open(0);
+    let (table, is_over) = cursor.next(3).unwrap();
+    assert_eq!((table.columns, is_over), (vec!["a".to_owned()], false));
+    // Another statement on the same connection, and a state that waits for the cursor.
+    assert_eq!(
+        integer(&run(&reader, "SELECT count(*) FROM t", &none()).unwrap()),
+        7
+    );
+    replica.ship(&source.run("DELETE FROM t"));
+    fetch(&copy, &replica);
+    assert!(matches!(copy.apply(), Err(Error::Reading)));
+    let (table, is_over) = cursor.next(3).unwrap();
+    assert_eq!((values(&table), is_over), (numbers(4..=6), false));
+    assert_eq!(values(&open(5).next(9).unwrap().0), numbers(6..=7));
+    let (table, is_over) = cursor.next(3).unwrap();
+    assert_eq!((values(&table), is_over), (numbers(7..=7), true));
+    assert_eq!(values(&cursor.next(3).unwrap().0), []);
+    copy.apply().unwrap();
+    assert_eq!(values(&open(0).next(9).unwrap().0), []);
+
+    // One that is left lets go; the last batch that is exactly full is the last.
+    replica.ship(&source.run("INSERT INTO t VALUES (1), (2)"));
+    fetch(&copy, &replica);
+    copy.apply().unwrap();
+    let mut left = open(0);
+    assert!(!left.next(1).unwrap().1);
+    drop(left);
+    assert!(!copy.is_being_read());
+    let mut exact = open(0);
+    assert!(exact.next(2).unwrap().1);
+    let mut failing = Cursor::<Table>::new(reader.clone(), "SELECT * FROM missing".to_owned(), none(), 0);
+    assert_eq!(failing.next(1).unwrap_err().code(), "SQLITE_ERROR");
+}
+
+#[test]
 fn one_connection_sees_what_is_applied() {
     for page_size in [512, 4096, 65_536] {
         let source = Source::new(page_size);

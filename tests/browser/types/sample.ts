@@ -17,6 +17,9 @@ export async function use(): Promise<void> {
   // @ts-expect-error undefined is no value
   await db.query('select ?', [undefined]);
 
+  for await (const [id, name] of db.iterate<[number, string]>('select id, name from item', [], { batch: 10 })) console.log(id.toFixed(), name.length);
+  for await (const { id } of db.iterate('select id from item').objects<{ id: number }>()) console.log(id.toFixed());
+
   const end: () => void = db.subscribe<[number]>('select count(*) from item', undefined, ({ rows: [[count]] }) => count.toFixed(), { onError: ({ code }) => code });
   const stop = db.follow((state: FollowState) => (state.connected ? state.lag : state.error?.code));
   db.addEventListener('position', ({ detail }) => detail.txid);
