@@ -35,7 +35,7 @@ pub mod token;
 pub mod wal;
 
 // Most of it is tested natively.
-#[cfg(any(all(feature = "browser", target_family = "wasm"), test))]
+#[cfg(any(all(feature = "browser-restore", target_family = "wasm"), test))]
 pub mod browser;
 #[cfg(all(feature = "native", not(target_family = "wasm")))]
 pub mod native;

@@ -17,12 +17,18 @@ pub mod vfs;
 
 // With a browser.
 #[cfg(target_family = "wasm")]
+pub mod copy;
+#[cfg(target_family = "wasm")]
 pub mod http;
 #[cfg(target_family = "wasm")]
 pub mod opfs;
 #[cfg(target_family = "wasm")]
+mod told;
+
+// With both.
+#[cfg(all(feature = "browser", target_family = "wasm"))]
 pub mod session;
-#[cfg(target_family = "wasm")]
+#[cfg(all(feature = "browser", target_family = "wasm"))]
 mod values;
 
 pub use error::Error;

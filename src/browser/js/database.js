@@ -1,7 +1,8 @@
 // An open database, as a page has it.
 import { WalferryError, closed } from './error.js';
-import { Remote, until } from './remote.js';
+import { Remote } from './remote.js';
 import { Rows, objects } from './rows.js';
+import { until } from './signal.js';
 import { Subscription } from './subscription.js';
 
 /** Between two looks of `waitFor` while nothing is pushed, from the first to the last. */

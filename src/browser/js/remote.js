@@ -1,6 +1,7 @@
 // Calls to the worker that leads, which may end at any moment, in this tab or another: what it has not answered is asked
 // again of the next.
 import { WalferryError, aborted, arrived, closed } from './error.js';
+import { until } from './signal.js';
 import { Tab } from './tab.js';
 
 export class Remote {
@@ -15,7 +16,7 @@ export class Remote {
   /** `hear(event, data)` is told what happens there; `token()` yields one when it is asked for. */
   constructor(place, { hear, token }) {
     this.#hear = hear;
-    this.#joined = Promise.withResolvers ? Promise.withResolvers() : withResolvers();
+    this.#joined = withResolvers();
     this.#joined.promise.catch(() => {}); // who waits for it is told
     this.#tab = new Tab(place, {
       welcome: (post, news) => this.#welcome(post, news),
@@ -108,17 +109,7 @@ export class Remote {
   }
 }
 
-/** The promise, unless the signal comes first. */
-export function until(promise, signal) {
-  if (!signal) return promise;
-  if (signal.aborted) return Promise.reject(aborted());
-  return new Promise((resolve, reject) => {
-    const stop = () => reject(aborted());
-    signal.addEventListener('abort', stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
-}
-
+// Promise.withResolvers is too new.
 function withResolvers() {
   let resolve, reject;
   const promise = new Promise((...both) => ([resolve, reject] = both));
