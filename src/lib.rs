@@ -9,6 +9,8 @@
 //! | `worker`  | on Cloudflare Workers, with R2                  | accepts, checks, keeps and serves segments         |
 //! | `browser` | in a dedicated worker of a web page, with OPFS  | restores, verifies, refreshes, answers SQL         |
 //!
+//! `browser-restore` is the last without SQLite.
+//!
 //! What they share has no I/O, no clock and no C, and compiles for every target:
 //!
 //! * [`ltx`], the file format of a segment;

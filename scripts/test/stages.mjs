@@ -22,6 +22,7 @@ export const stages = {
         clippy('--all-targets'),
         clippy('--lib', '--no-default-features'),
         clippy('--lib', ...wasm, '--features', 'worker,fault-points'),
+        clippy('--lib', ...wasm, '--features', 'browser-restore'),
         clippy('--lib', ...named(isBrowser), ...wasm, '--features', 'browser'),
       ];
     },

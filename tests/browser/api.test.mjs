@@ -206,3 +206,31 @@ test('rows that are being read go on when another tab leads, if it is at the sam
   assert.deepEqual(await reading, Array.from({ length: 100 }, (_, index) => index + 1));
   await other.close();
 });
+
+test('a transaction is of one tab; it holds the state for five seconds, and ends with its tab', async () => {
+  const server = await serve('begun');
+  const pages = [await opened('begun', { follow: true }), await opened('begun', { follow: true })];
+  const first = await leader(pages, 'begun');
+  const [other] = pages.filter((page) => page !== first);
+  const begin = (page) => page.evaluate(async () => {
+    const { code } = await walferry.refusal(db.query('begin'));
+    await db.query('select * from t');
+    return code;
+  });
+  const name = (page) => page.evaluate(() => walferry.one('select name from t where id = 1'));
+  const changed = (page, to) => eventually(page, async (to) => (await walferry.one('select name from t where id = 1')) === to, to);
+  assert.equal(await begin(other), 'none');
+  assert.deepEqual([await begin(first), (await first.evaluate(() => walferry.refusal(db.query('commit')))).code], ['SQLITE_BUSY', 'SQLITE_BUSY']);
+  await server.run("update t set name = 'second' where id = 1");
+  await new Promise((later) => setTimeout(later, 1000));
+  assert.equal(await name(first), 'one', 'the state waits');
+  await changed(first, 'second');
+  const moved = await other.evaluate(async () => [(await walferry.refusal(db.query('select 1'))).code, (await walferry.refusal(db.query('select 1'))).code]);
+  assert.deepEqual(moved, ['POSITION_MOVED', 'none']);
+
+  assert.equal(await begin(other), 'none');
+  await other.close();
+  await server.run("update t set name = 'third' where id = 1");
+  await changed(first, 'third');
+  await first.close();
+});

@@ -2,17 +2,19 @@
 import { closed } from './error.js';
 import { Live } from './live.js';
 import { Subscriptions } from './subscriptions.js';
+import { Transaction } from './transaction.js';
 import { Updates } from './updates.js';
 
-/** How long the copy waits for rows that are being read, in milliseconds. */
-const CURSOR_LIFE = 5000;
+/** How long the copy waits for what is being read, in milliseconds. */
+const HOLD = 5000;
 
 export class Methods {
   #session;
   #tell;
   #updates;
   #live;
-  #subscriptions = new Subscriptions((...query) => this.query(query));
+  #subscriptions = new Subscriptions((...query) => this.#answer(...query));
+  #transaction = new Transaction(() => this.#session.query('rollback'));
   #followers = new Set();
   #cursors = new Map();
 
@@ -40,9 +42,8 @@ export class Methods {
     return { position: this.#session.position(), follow: this.#live.state };
   }
 
-  query([sql, parameters, limit]) {
-    const result = this.#session.query(sql, parameters, limit);
-    return Object.assign(result, { txid: this.#session.position().txid });
+  query([sql, parameters, limit], { client }) {
+    return this.#transaction.run(sql, client, () => this.#answer(sql, parameters, limit));
   }
 
   /** The first rows of a query, and a cursor for the rest. */
@@ -106,7 +107,9 @@ export class Methods {
 
   /** A client has gone. */
   forget(client) {
+    if (this.ended) return;
     this.#subscriptions.forget(client);
+    this.#transaction.forget(client);
     for (const [cursor, { client: its }] of this.#cursors) if (its === client) this.leave([cursor]);
     if (this.#followers.has(client)) this.follow([false], { client });
   }
@@ -123,6 +126,11 @@ export class Methods {
     return this[method](args, call);
   }
 
+  #answer(sql, parameters, limit) {
+    const result = this.#session.query(sql, parameters, limit);
+    return Object.assign(result, { txid: this.#session.position().txid });
+  }
+
   async #end() {
     this.ended = true;
     this.#live.stop();
@@ -133,10 +141,11 @@ export class Methods {
   /** Tells everybody when this has brought another state, even where it failed in the end. */
   async #move(change) {
     const before = this.#session.position();
-    // A cursor keeps the copy where it is. Not for ever: who reads on then is told, or reads on from another.
+    // Cursors and a transaction keep the copy where it is. Not for ever: who goes on then is told, or reads on from another.
     const hurry = setInterval(() => {
-      for (const [cursor, { opened }] of this.#cursors) if (performance.now() - opened > CURSOR_LIFE) this.leave([cursor]);
-    }, CURSOR_LIFE / 10);
+      this.#transaction.hurry(HOLD);
+      for (const [cursor, { opened }] of this.#cursors) if (performance.now() - opened > HOLD) this.leave([cursor]);
+    }, HOLD / 10);
     try {
       return await change();
     } finally {

@@ -1,5 +1,6 @@
 // What a user writes, checked by `tsc` and never run: what must compile does, and what must not does not.
 import { WalferryError, objects, open, persist, storage, type Database, type ErrorCode, type FollowState, type Position, type Value } from 'walferry';
+import { openCopy, type Copy } from 'walferry/restore';
 
 export async function use(): Promise<void> {
   const db: Database = await open({ url: new URL('https://walferry.example.workers.dev'), database: 'app', token: async () => 'fresh', onProgress: ({ bytes }) => bytes.toFixed(), signal: AbortSignal.timeout(1000) });
@@ -39,4 +40,12 @@ export async function use(): Promise<void> {
     if (code === 'NO_SUCH_CODE') await db.delete();
   }
   await db.close();
+}
+
+export async function restore(): Promise<void> {
+  const copy: Copy = await openCopy({ url: 'https://walferry.example.workers.dev', database: 'app', signal: AbortSignal.timeout(1000) });
+  const end = copy.follow(({ txid }) => txid.length, ({ status }) => status);
+  console.log(copy.read(0, 100).length, copy.path.join('/'), copy.position?.txid);
+  end();
+  await copy.close();
 }
