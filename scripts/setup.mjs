@@ -2,13 +2,14 @@
 //
 //   node scripts/setup.mjs [--tests] [--print-env]
 //
-// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server
+// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server, an Azure server
 // --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
 import { withLock } from './lib/lock.mjs';
 import { inRoot } from './lib/root.mjs';
 import { main } from './lib/run.mjs';
+import { azurite, azuriteProgram } from './setup/azurite.mjs';
 import { chromium, findChromium, findDriver } from './setup/chromium.mjs';
 import { clang, findClang } from './setup/clang.mjs';
 import { litestream, litestreamProgram } from './setup/litestream.mjs';
@@ -24,7 +25,7 @@ export async function setup({ tests = false } = {}) {
   if (complete(tests)) return;
   await withLock(inRoot('.tools', 'setup.lock'), waiting, async () => {
     await rust();
-    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server()] : [])];
+    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server(), azurite()] : [])];
     const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
     if (failed) throw failed.reason;
   });
@@ -32,7 +33,7 @@ export async function setup({ tests = false } = {}) {
 
 function complete(tests) {
   const needed = rustIsComplete() && installed() && findClang() && existsSync(program('wasm-bindgen'));
-  const neededByTests = () => findChromium() && findDriver() && existsSync(s3ServerProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
+  const neededByTests = () => findChromium() && findDriver() && existsSync(s3ServerProgram()) && existsSync(azuriteProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
   return needed && (!tests || neededByTests());
 }
 

@@ -5,6 +5,7 @@ import { inRoot } from '../lib/root.mjs';
 import { ask } from '../lib/run.mjs';
 import { litestream as litestreamVersions, rustForLints } from '../lib/versions.mjs';
 import { cargoEnv } from '../setup.mjs';
+import { azuriteFolder } from '../setup/azurite.mjs';
 import { findChromium } from '../setup/chromium.mjs';
 import { litestreamProgram } from '../setup/litestream.mjs';
 import { s3ServerProgram } from '../setup/s3-server.mjs';
@@ -94,6 +95,7 @@ function testEnv() {
     WALFERRY_NO_BUILD: '1',
     CHROMIUM: findChromium(),
     S3S_FS: s3ServerProgram(),
+    AZURITE: azuriteFolder(),
     ...Object.fromEntries(litestreamVersions.map((version) => [`LITESTREAM_${version.replaceAll('.', '_')}`, litestreamProgram(version)])),
   };
 }

@@ -8,6 +8,7 @@
     reason = "only tests use it"
 )]
 
+pub mod azure;
 pub mod fleet;
 pub mod litestream;
 pub mod proxy;

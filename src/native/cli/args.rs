@@ -1,6 +1,6 @@
 //! What the command line takes: the commands, and what several of them do. What one takes is in its file.
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::completions::Completions;
@@ -70,18 +70,6 @@ pub(super) enum Command {
     Man,
     Token(Token),
     Version(Version),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Replica {
-    /// The replica: s3://bucket/path, gs://bucket/path, abs://account@container/path, file:///path, or
-    /// https://host/v1/name with its token in WALFERRY_TOKEN
-    #[arg(value_name = "URL")]
-    pub(super) url: String,
-
-    /// Allow plain http:// to other machines: token and data travel unencrypted
-    #[arg(long)]
-    pub(super) insecure: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -4,26 +4,30 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::args::Replica;
 use super::failure::{Class, Failure};
 use super::output;
 use super::signals::Signals;
+use super::source::Source;
 use super::values;
 use crate::ltx::Txid;
-use crate::native::store::{Access, Destination, Patient};
-use crate::replica::SegmentInfo;
+use crate::native::store::Patient;
+use crate::replica::{SegmentInfo, Target};
 use crate::store::Store;
 
 /// List the segments of a replica
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    alias = "wal",
+    after_help = "\
 Examples:
   walferry ltx s3://backups/app.db
+  walferry ltx -config /etc/litestream.yml /srv/app.db
   walferry ltx -level 9 file:///mnt/backup/app
-  walferry ltx --json https://ferry.example.workers.dev/v1/app")]
+  walferry ltx --json https://ferry.example.workers.dev/v1/app"
+)]
 pub(super) struct Ltx {
     #[command(flatten)]
-    replica: Replica,
+    source: Source,
 
     /// Print them, or the error, as JSON
     #[arg(long)]
@@ -35,14 +39,15 @@ pub(super) struct Ltx {
 }
 
 pub(super) async fn run(arguments: Ltx, signals: Signals) -> Result<(), Failure> {
-    let destination = Destination::parse(&arguments.replica.url, arguments.replica.insecure)?;
-    destination.require()?;
-    let store = Patient::new(destination.open(&Access::from_environment())?);
     let listing = async {
-        match arguments.level.0 {
+        let chosen = arguments.source.choose(Target::Latest).await?;
+        chosen.destination.require()?;
+        let store = Patient::new(chosen.store);
+        let listed = match arguments.level.0 {
             Some(level) => store.list(level, Txid::ZERO).await,
             None => store.list_all(Txid::ZERO).await,
-        }
+        };
+        listed.map_err(Failure::from)
     };
     let segments = tokio::select! {
         segments = listing => segments?,
