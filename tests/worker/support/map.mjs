@@ -6,9 +6,9 @@ import { hex16 } from './ltx.mjs';
 
 /** A window of a page map: its state, and for each page the object, the offset and the length. */
 export function decodeMap(bytes) {
-  assert.equal(bytes.subarray(0, 8).toString('latin1'), 'WFPMAP1\n');
-  const body = inflateSync(bytes.subarray(8));
-  let at = 0;
+  const body = inflateSync(bytes);
+  assert.equal(body.subarray(0, 8).toString('latin1'), 'WFPMAP1\n');
+  let at = 8;
   const number = (length) => body.subarray(at, (at += length));
   const u32 = () => number(4).readUInt32BE();
   const u64 = () => number(8).readBigUInt64BE();
