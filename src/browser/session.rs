@@ -16,6 +16,7 @@ use super::opfs::OpfsFile;
 use super::sql::{Cursor, Reader};
 use super::told;
 use super::values::{Table, parameters};
+use crate::replica::PageSet;
 
 /// An open database.
 #[wasm_bindgen]
@@ -31,6 +32,9 @@ struct Statements {
     /// Opened by the first query.
     reader: RefCell<Option<Rc<Reader<OpfsFile>>>>,
     cursors: RefCell<BTreeMap<u32, Cursor<Table>>>,
+    /// For watched queries alone: its pages are forgotten before each of them.
+    watcher: RefCell<Option<Rc<Reader<OpfsFile>>>>,
+    watched: RefCell<BTreeMap<u32, PageSet>>,
     last: RefCell<u32>,
 }
 
@@ -38,6 +42,7 @@ impl Statements {
     fn end(&self) {
         self.cursors.take();
         self.reader.take();
+        self.watcher.take();
     }
 }
 
@@ -84,21 +89,47 @@ impl Session {
         let mut table = Table::default();
         let mut run = || -> Result<bool, Error> {
             let given = parameters(given)?;
-            self.reader()?.query(sql, &given, limit, &mut table)
+            self.reader(&self.statements.reader)?
+                .query(sql, &given, limit, &mut table)
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(told::object(&[
-            ("columns", table.columns.into()),
-            ("rows", table.rows.into()),
-            ("truncated", truncated.into()),
-        ]))
+        Ok(answer(table, truncated))
+    }
+
+    /// As [`Session::query`], and watches under `id` what the answer was read from.
+    pub fn watch(&self, id: u32, sql: &str, given: &JsValue, limit: Option<f64>) -> Result<JsValue, JsValue> {
+        let limit = limit.map_or(usize::MAX, |limit| limit as usize);
+        let mut table = Table::default();
+        let mut run = || -> Result<bool, Error> {
+            let given = parameters(given)?;
+            let reader = self.reader(&self.statements.watcher)?;
+            let (truncated, pages) = reader.watch(sql, &given, limit, &mut table)?;
+            self.statements.watched.borrow_mut().insert(id, pages);
+            Ok(truncated)
+        };
+        let truncated = run().map_err(|error| told::error(&error))?;
+        Ok(answer(table, truncated))
+    }
+
+    /// No more.
+    pub fn unwatch(&self, id: u32) {
+        self.statements.watched.borrow_mut().remove(&id);
+    }
+
+    /// Which of the watched may have another answer since this was last asked.
+    pub fn concerned(&self) -> Vec<u32> {
+        let changes = self.copy.database.changes();
+        let watched = self.statements.watched.borrow();
+        let ids = watched.iter().filter(|(_, read)| changes.concern(read));
+        ids.map(|(&id, _)| id).collect()
     }
 
     /// Begins to read a statement's rows, but for the first `skip`; returns the number by which it goes on.
     pub fn cursor(&self, sql: String, given: &JsValue, skip: f64) -> Result<u32, JsValue> {
         let open = || -> Result<Cursor<Table>, Error> {
             let given = parameters(given)?;
-            Ok(Cursor::new(self.reader()?, sql, given, skip as usize))
+            let reader = self.reader(&self.statements.reader)?;
+            Ok(Cursor::new(reader, sql, given, skip as usize))
         };
         let cursor = open().map_err(|error| told::error(&error))?;
         let id = self.statements.last.borrow().wrapping_add(1);
@@ -140,17 +171,25 @@ impl Session {
 }
 
 impl Session {
-    /// The connection.
-    fn reader(&self) -> Result<Rc<Reader<OpfsFile>>, Error> {
+    /// A connection, opened when it is first needed.
+    fn reader(&self, kept: &RefCell<Option<Rc<Reader<OpfsFile>>>>) -> Result<Rc<Reader<OpfsFile>>, Error> {
         let database = &self.copy.database;
         if database.state().is_none() {
             return Err(Error::NoCopy);
         }
-        let mut reader = self.statements.reader.borrow_mut();
-        let reader = match &mut *reader {
+        let mut kept = kept.borrow_mut();
+        let reader = match &mut *kept {
             Some(reader) => reader,
             none => none.insert(Rc::new(Reader::open(database.clone(), WasmOsCallback)?)),
         };
         Ok(reader.clone())
     }
+}
+
+fn answer(table: Table, truncated: bool) -> JsValue {
+    told::object(&[
+        ("columns", table.columns.into()),
+        ("rows", table.rows.into()),
+        ("truncated", truncated.into()),
+    ])
 }

@@ -16,6 +16,7 @@ use super::Error;
 use super::database::Database;
 use super::file::File;
 use super::vfs::Mount;
+use crate::replica::PageSet;
 
 /// A connection of SQLite to a local copy. It lives through refreshes.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub struct Reader<F: File + 'static> {
     // Dropped first: the mount must outlive it.
     connection: Connection,
     mount: Mount<F>,
+    database: Rc<Database<F>>,
 }
 
 /// What stands for the parameters of a statement.
@@ -47,14 +49,18 @@ pub trait Sink {
 impl<F: File + 'static> Reader<F> {
     /// Opens a connection.
     pub fn open(database: Rc<Database<F>>, os: impl OsCallback + 'static) -> Result<Self, Error> {
-        let mount = Mount::new(database, os).map_err(|error| Error::Sql {
+        let mount = Mount::new(database.clone(), os).map_err(|error| Error::Sql {
             code: "SQLITE_ERROR",
             message: error.to_string(),
         })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags_and_vfs(Mount::<F>::NAME, flags, mount.vfs())
             .map_err(|error| failure(&error, None))?;
-        Ok(Self { connection, mount })
+        Ok(Self {
+            connection,
+            mount,
+            database,
+        })
     }
 
     /// Runs one statement and hands its rows to `sink`, at most `limit` of them. Says whether there were more.
@@ -82,6 +88,23 @@ impl<F: File + 'static> Reader<F> {
             Ok(false)
         };
         run().map_err(|fault| self.told(fault))
+    }
+
+    /// As [`Reader::query`], and which pages the answer was read from.
+    pub fn watch(
+        &self,
+        sql: &str,
+        parameters: &Parameters,
+        limit: usize,
+        sink: &mut impl Sink,
+    ) -> Result<(bool, PageSet), Error> {
+        // A page that SQLite has kept would not be read again.
+        let forgotten = self.connection.execute_batch("PRAGMA shrink_memory");
+        forgotten.map_err(|error| self.told(error.into()))?;
+        self.database.record();
+        let truncated = self.query(sql, parameters, limit, sink);
+        let pages = self.database.recorded();
+        Ok((truncated?, pages))
     }
 
     /// The one statement that `sql` is.

@@ -83,7 +83,17 @@ test('a subscription calls back until it is ended; its errors are told', async (
   await page.evaluate(() => end.forEach((end) => end()));
   await server.run("insert into t (name) values ('four')");
   await page.waitForFunction(() => heard.counts.join() === '3,4');
+  // What another table holds does not concern it; what makes a query possible does.
+  await page.evaluate(() => db.subscribe('select count(*) from missing', [], ({ rows }) => heard.ended.push(`missing ${rows[0][0]}`), { onError: () => {} }));
+  await server.run('insert into other values (1)');
+  await server.run('create table missing (a)');
+  await page.waitForFunction(() => heard.ended.includes('missing 0'));
+  await server.run('insert into other values (2)');
+  await server.run("insert into t (name) values ('five')");
+  await page.waitForFunction(() => heard.counts.at(-1) === 5);
   const heard = await page.evaluate(() => heard);
+  assert.ok(heard.counts.filter((count) => count === 4).length <= 2, `asked again for a schema, not for another table: ${heard.counts}`);
+  heard.ended.pop();
   assert.deepEqual(heard.ended, [3, 3]);
   assert.equal(heard.errors[0], 'SQLITE_ERROR');
   await page.close();

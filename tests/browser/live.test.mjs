@@ -33,7 +33,8 @@ const insert = (server, value = 0) => server.run(`insert into t (at) values (${v
 const rows = (page, count) => eventually(page, async (count) => (await walferry.one('select count(*) from t')) === count, count);
 const live = (page) => page.waitForFunction(() => db.following?.status === 'live' && db.following.lag === 0, undefined, { polling: 20 });
 
-const isFast = ({ median, p99 }) => median <= 60 && p99 <= 250;
+/** One part of the milliseconds that a small request takes on a machine that is not busy. */
+const QUIET = 1 / 5;
 
 test('a row written on the server is called back in the page at once', async () => {
   const server = await serve('lag');
@@ -43,21 +44,22 @@ test('a row written on the server is called back in the page at once', async () 
     window.lags = [];
     db.subscribe('select at from t order by id desc limit 1', [], ({ rows: [[at]] }) => at && lags.push(Date.now() - at));
   });
-  // The machine may be busy with something else: of three rounds one must do.
-  const rounds = [];
-  for (let round = 0; round < 3 && !rounds.some(isFast); round++) {
-    await page.evaluate(() => void (window.lags = []));
-    for (let count = 1; count <= 60; count++) {
-      await insert(server, Date.now());
-      await page.waitForFunction((count) => lags.length >= count, count, { polling: 5 });
-      // As an application writes: now and then, not in step with the shipper.
-      await new Promise((later) => setTimeout(later, 20 + ((count * 37) % 90)));
-    }
-    const lags = (await page.evaluate(() => lags)).sort((a, b) => a - b);
-    rounds.push({ median: lags[Math.floor(lags.length / 2)], p99: lags[Math.ceil(0.99 * lags.length) - 1], writes: lags.length });
-    console.log('from commit to callback, in ms:', rounds.at(-1));
+  // The machine may be busy with something else: one small request to the Worker, in between, tells how busy.
+  const requests = [];
+  for (let count = 1; count <= 100; count++) {
+    await insert(server, Date.now());
+    await page.waitForFunction((count) => lags.length >= count, count, { polling: 5 });
+    // As an application writes: now and then, not in step with the shipper.
+    await new Promise((later) => setTimeout(later, 20 + ((count * 37) % 90)));
+    const asked = performance.now();
+    await to.get('/v1/lag', { token: READ });
+    requests.push(performance.now() - asked);
   }
-  assert.ok(rounds.some(isFast), JSON.stringify(rounds));
+  const quantile = (values, part) => values.sort((a, b) => a - b)[Math.ceil(part * values.length) - 1];
+  const lags = await page.evaluate(() => lags);
+  const [median, p99, request] = [quantile(lags, 0.5), quantile(lags, 0.99), quantile(requests, 0.5)];
+  console.log(`from commit to callback: median ${median} ms, p99 ${p99} ms, of ${lags.length}; a small request: ${request.toFixed(1)} ms`);
+  assert.ok(median <= Math.max(60, QUIET * request * 60) && p99 <= Math.max(250, QUIET * request * 250), 'median 60 ms, p99 250 ms, where a small request takes 5 ms');
   await page.close();
 });
 

@@ -7,6 +7,7 @@
 //! At every moment, whatever of the last unflushed writes survives a crash, [`Database::open`] finds either a
 //! proven state or none.
 
+mod changes;
 mod progress;
 mod redo;
 mod refresh;
@@ -14,6 +15,7 @@ mod restore;
 mod served;
 mod state;
 
+pub use changes::Changes;
 pub use progress::{Phase, Progress};
 pub use served::Reading;
 pub use state::State;
@@ -22,6 +24,7 @@ use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
 use super::file::{self, File};
+use crate::replica::PageSet;
 use redo::Redo;
 
 /// The files of one database.
@@ -42,6 +45,11 @@ pub struct Database<F> {
     state: Cell<Option<State>>,
     /// A complete redo log that waits to be applied.
     ready: Cell<Option<Redo>>,
+    /// What its records change, and what has been changed since anybody asked.
+    fetched: RefCell<Changes>,
+    changes: RefCell<Changes>,
+    /// Pages that are read, while they are written down.
+    recorded: RefCell<Option<PageSet>>,
     /// Statements that are reading, and who waits for them to end.
     readers: Cell<u32>,
     waiting: RefCell<Vec<Waker>>,
@@ -55,6 +63,9 @@ impl<F: File> Database<F> {
             files,
             state: Cell::new(state),
             ready: Cell::new(None),
+            fetched: RefCell::default(),
+            changes: RefCell::default(),
+            recorded: RefCell::default(),
             readers: Cell::new(0),
             waiting: RefCell::new(Vec::new()),
         })

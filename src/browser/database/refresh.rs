@@ -3,7 +3,7 @@
 use futures_util::StreamExt;
 
 use super::redo::Writer;
-use super::{Database, Phase, Progress, State};
+use super::{Changes, Database, Phase, Progress, State};
 use crate::browser::Error;
 use crate::browser::file::{File, read_exact};
 use crate::ltx::{DbSum, PageCrc, Pgno};
@@ -23,6 +23,7 @@ impl<F: File> Database<F> {
         self.ready.set(None);
         let mut proof = Proof::new(&self.files.db, before, restore)?;
         let mut log = Writer::new(&self.files.redo)?;
+        let mut changes = Changes::default();
         let mut done = Progress::start(Phase::Refresh, restore);
         progress(done);
         let mut scratch = Scratch::default();
@@ -33,6 +34,7 @@ impl<F: File> Database<F> {
             chunk.decode(&mut scratch, |pgno, crc, page| {
                 pages += 1;
                 proof.replace(pgno, crc)?;
+                changes.page(pgno);
                 log.page(pgno, crc, page).map_err(Error::from)
             })?;
             done.advance(pages, chunk.fetched());
@@ -40,6 +42,7 @@ impl<F: File> Database<F> {
         }
         let after = proof.finish()?;
         self.ready.set(Some(log.seal(before, after)?));
+        self.fetched.replace(changes);
         Ok(())
     }
 
@@ -60,10 +63,12 @@ impl<F: File> Database<F> {
         // From here to the new position the database is of no state. If this fails, it is done again, by the next
         // call or by the next opening.
         self.state.set(None);
+        let cookie = self.cookie()?;
         if !redo.apply(&self.files.redo, &self.files.db)? {
             return Err(Error::LostWrites);
         }
         self.set_position(redo.after)?;
+        self.note_applied(self.fetched.take(), redo.before, redo.after, cookie)?;
         self.ready.set(None);
         self.files.redo.truncate(0)?;
         self.files.redo.flush()?;

@@ -49,6 +49,7 @@ impl<F: File> Database<F> {
             timestamp: restore.timestamp(),
         };
         self.set_position(state)?;
+        self.note_another();
         Ok(state)
     }
 

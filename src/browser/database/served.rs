@@ -25,6 +25,7 @@ impl<F: File> Database<F> {
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> file::Result<usize> {
         let state = self.served()?;
         let len = self.files.db.read(offset, buffer)?;
+        self.note_read(state.page_size, offset, len);
         if let Some(read) = buffer.get_mut(..len) {
             serve_header(state, offset, read);
         }

@@ -64,8 +64,9 @@ export class Live {
       // One that was refused twice is asked again only every now and then.
       const asks = this.#refused < 2 || this.#refused % 16 === 0;
       if (asks && (await this.#connect(token))) return;
-      this.#refused += 1;
       await this.#copy.refresh(token);
+      // All the rest goes: it is the WebSocket that is not let through.
+      this.#refused += 1;
       this.#failures = this.#behind = 0;
       this.#tell('polling');
       this.#later(POLL);
@@ -154,6 +155,7 @@ export class Live {
 
   #failed(error) {
     this.#drop();
+    this.#refused = 0;
     this.#failures += 1;
     this.#tell('offline', error);
     this.#later(this.#pause());

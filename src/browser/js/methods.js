@@ -13,7 +13,7 @@ export class Methods {
   #tell;
   #updates;
   #live;
-  #subscriptions = new Subscriptions((...query) => this.#answer(...query));
+  #subscriptions;
   #transaction = new Transaction(() => this.#session.query('rollback'));
   #followers = new Set();
   #cursors = new Map();
@@ -25,6 +25,7 @@ export class Methods {
   /** `token()` yields one from our page; `tell(event, data)` tells all clients. */
   constructor(session, place, { token, tell }) {
     this.#session = session;
+    this.#subscriptions = new Subscriptions(session);
     this.#tell = tell;
     this.#updates = new Updates((anew, token, progress, signal) => this.#move(() => session.update(anew, token, progress, signal)));
     const silent = { progress: () => {}, signal: new AbortController().signal };
@@ -43,7 +44,8 @@ export class Methods {
   }
 
   query([sql, parameters, limit], { client }) {
-    return this.#transaction.run(sql, client, () => this.#answer(sql, parameters, limit));
+    const result = this.#transaction.run(sql, client, () => this.#session.query(sql, parameters, limit));
+    return Object.assign(result, { txid: this.#session.position().txid });
   }
 
   /** The first rows of a query, and a cursor for the rest. */
@@ -124,11 +126,6 @@ export class Methods {
   async run(method, args, call) {
     if (this.ended) throw closed();
     return this[method](args, call);
-  }
-
-  #answer(sql, parameters, limit) {
-    const result = this.#session.query(sql, parameters, limit);
-    return Object.assign(result, { txid: this.#session.position().txid });
   }
 
   async #end() {

@@ -1,45 +1,60 @@
-// The leader's side of subscriptions: what is asked again when the state has moved.
+// The leader's side of subscriptions: what is asked again when a page that its answer was read from has changed.
 import { told } from './error.js';
 
 export class Subscriptions {
-  #query;
+  #session;
   #all = new Map();
+  #last = 0;
 
-  /** `query(sql, parameters, limit)` answers one. */
-  constructor(query) {
-    this.#query = query;
+  constructor(session) {
+    this.#session = session;
   }
 
-  /** Remembers a query of a client under `id`, and answers it. */
-  add(client, [id, ...query]) {
-    const ofClient = this.#all.get(client) ?? new Map();
-    this.#all.set(client, ofClient.set(id, query));
-    return this.#query(...query);
+  /** Remembers a query of a client under the client's own number, and answers it. */
+  add(client, [subscription, sql, parameters, limit]) {
+    this.remove(client, subscription);
+    const id = ++this.#last;
+    this.#all.set(id, { client, subscription, query: [sql, parameters, limit] });
+    return this.#answer(id);
   }
 
-  remove(client, id) {
-    this.#all.get(client)?.delete(id);
+  remove(client, subscription) {
+    for (const [id, one] of this.#all) if (one.client === client && one.subscription === subscription) this.#drop(id);
   }
 
   /** A client has gone. */
   forget(client) {
-    this.#all.delete(client);
+    for (const [id, one] of this.#all) if (one.client === client) this.#drop(id);
   }
 
   /** Another state is here. */
   moved() {
-    for (const [client, queries] of this.#all) {
-      for (const [subscription, query] of queries) {
-        client.post({ event: 'rows', data: { subscription, ...this.#answer(query) } });
-      }
+    const concerned = new Set(this.#session.concerned());
+    for (const [id, one] of this.#all) {
+      // One that has failed was not read from anything yet.
+      if (!concerned.has(id) && !one.failed) continue;
+      one.client.post({ event: 'rows', data: { subscription: one.subscription, ...this.#again(id) } });
     }
   }
 
-  #answer(query) {
+  #again(id) {
     try {
-      return { result: this.#query(...query) };
+      return { result: this.#answer(id) };
     } catch (error) {
       return { error: told(error) };
     }
+  }
+
+  #answer(id) {
+    const one = this.#all.get(id);
+    one.failed = true;
+    const result = this.#session.watch(id, ...one.query);
+    one.failed = false;
+    return Object.assign(result, { txid: this.#session.position().txid });
+  }
+
+  #drop(id) {
+    this.#all.delete(id);
+    this.#session.unwatch(id);
   }
 }

@@ -174,7 +174,10 @@ export interface Database extends EventTarget {
    * ```
    */
   iterate<Row extends readonly Value[] = Value[]>(sql: string, parameters?: Parameters, options?: IterateOptions): Rows<Row>;
-  /** Calls back with the answer to a query, now and whenever it may have changed. Returns what ends it. */
+  /**
+   * Calls back with the answer to a query, now and whenever a page of the database that it was read from has changed. Returns what
+   * ends it.
+   */
   subscribe<Row extends readonly Value[] = Value[]>(sql: string, parameters: Parameters | undefined, callback: (result: Result<Row>) => void, options?: SubscribeOptions): () => void;
   /** Keeps the copy up to date, until every one of its callers has called what it returns. */
   follow(callback?: (state: FollowState) => void): () => void;

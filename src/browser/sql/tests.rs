@@ -209,6 +209,49 @@ fn a_cursor_yields_the_rows_of_one_state_a_batch_at_a_time() {
 }
 
 #[test]
+fn a_watched_query_is_concerned_by_what_it_has_read_alone() {
+    let source = Source::new(512);
+    let mut replica = Replica::new(512, Codec::Deflate);
+    replica.ship(
+        &source.run(
+            "CREATE TABLE a (x); CREATE TABLE b (x); INSERT INTO a VALUES (1); INSERT INTO b VALUES (1);
+         CREATE TABLE many (x); INSERT INTO many SELECT randomblob(400) FROM generate_series(1, 50)"
+                .replace(
+                    "generate_series(1, 50)",
+                    &format!("json_each('[{}]')", ["1"; 50].join(",")),
+                )
+                .as_str(),
+        ),
+    );
+    let copy = new_copy();
+    fetch(&copy, &replica);
+    let reader = Reader::open(copy.clone(), Os).unwrap();
+    let watch = |sql| {
+        reader
+            .query("SELECT * FROM many", &none(), usize::MAX, &mut Table::default())
+            .unwrap();
+        reader
+            .watch(sql, &none(), usize::MAX, &mut Table::default())
+            .unwrap()
+            .1
+    };
+    let mut step = |sql| {
+        let read = (watch("SELECT * FROM a"), watch("SELECT * FROM b"));
+        copy.changes();
+        replica.ship(&source.run(sql));
+        fetch(&copy, &replica);
+        copy.apply().unwrap();
+        let changes = copy.changes();
+        (changes.concern(&read.0), changes.concern(&read.1))
+    };
+    assert_eq!(step("UPDATE a SET x = 2"), (true, false));
+    assert_eq!(step("UPDATE b SET x = 2"), (false, true));
+    assert_eq!(step("UPDATE a SET x = 3; UPDATE b SET x = 3"), (true, true));
+    assert_eq!(step("CREATE TABLE c (x)"), (true, true), "another schema");
+    assert_eq!(step("DELETE FROM many WHERE rowid > 4"), (false, false));
+}
+
+#[test]
 fn one_connection_sees_what_is_applied() {
     for page_size in [512, 4096, 65_536] {
         let source = Source::new(page_size);
