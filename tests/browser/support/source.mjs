@@ -113,9 +113,9 @@ export function replicate(path, replica, more = []) {
 async function hasPosition(replica, ended) {
   for (let tries = 0; tries < 600; tries++) {
     if (ended() !== undefined) throw new Error(`walferry replicate ended with ${ended()}`);
-    const answer = await fetch(replica, { headers: { Authorization: `Bearer ${READ}` } });
-    const head = await answer.json();
-    if (answer.ok && head.segments > 0) return;
+    // A connection that was kept may be closed by the other side while we ask.
+    const answer = await fetch(replica, { headers: { Authorization: `Bearer ${READ}` } }).catch(() => undefined);
+    if (answer?.ok && (await answer.json()).segments > 0) return;
     await sleep(50);
   }
   throw new Error('walferry has shipped nothing');
