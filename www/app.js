@@ -1,38 +1,58 @@
-// The page: connect, cross, work. What is shown when.
+// The page: connect, choose, cross, work. What is shown when.
 import { open } from './walferry/walferry.js';
 import * as address from './parts/address.js';
 import { Crossing } from './parts/crossing.js';
-import { element, show } from './parts/dom.js';
 import { Desk } from './parts/desk.js';
+import { element, show } from './parts/dom.js';
+import { Fleet } from './parts/fleet.js';
+import { Moments } from './parts/moments.js';
 import { hideNotice, notice, sentence } from './parts/notice.js';
 import { PositionBar } from './parts/position.js';
+import { Pulse } from './parts/pulse.js';
 import { Schema } from './parts/schema.js';
 
 const form = element('connect-form');
 const crossing = new Crossing();
 const desk = new Desk();
-const schema = new Schema((sql) => desk.run(sql));
+const schema = new Schema({ run: (sql) => desk.run(sql), knows: (tables) => desk.knows(tables) });
 const bar = new PositionBar({ moved: () => moved(), reopen: () => reopen() });
+const pulse = new Pulse();
+const moments = new Moments();
+const fleet = new Fleet((database) => connect({ ...place, database }));
+let place;
 let db;
+let working;
+let again = false;
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   connect(address.ofForm(form));
 });
 element('disconnect').addEventListener('click', () => leave());
+element('all-databases').addEventListener('click', () => leave().then(() => connect({ ...place, database: '' })));
+element('fleet-leave').addEventListener('click', () => leave());
 
 const known = address.take();
 address.fill(form, known);
-if (known.database && known.token) connect(known);
+if (known.token) connect(known);
 else form.elements[known.url ? (known.database ? 'token' : 'database') : 'url'].focus();
 
 async function connect(to) {
   hideNotice();
+  const fromFleet = Boolean(to.database) && place?.listed && place.url === to.url && place.token === to.token;
+  place = { ...to, listed: fromFleet || !to.database };
   address.keep(to);
+  address.fill(form, to);
+  fleet.stop();
   const stop = new AbortController();
-  view('crossing');
-  crossing.start(to, stop);
   try {
+    if (!to.database) {
+      await fleet.start(place);
+      document.title = 'Databases · walferry';
+      return view('fleet');
+    }
+    view('crossing');
+    crossing.start(to, stop);
     await opened(to, { onProgress: (progress) => crossing.report(progress), signal: stop.signal });
   } catch (error) {
     view('connect');
@@ -56,25 +76,46 @@ async function opened(to, options) {
   document.title = `${to.database} · walferry`;
   view('workbench');
   if (unreachable) notice(`${sentence(unreachable)} This is the copy that was brought here before.`);
-  bar.open(db, { current: !unreachable });
-  desk.open(db);
+  work({ current: !unreachable });
+  desk.open(db, to);
   const first = await schema.open(db);
   await desk.start(first);
 }
 
+function work({ current }) {
+  bar.open(db, { ...place, current });
+  pulse.open(db);
+  moments.open(db, place);
+}
+
+/** What depends on the state is asked again; states that come meanwhile are one. */
 async function moved() {
-  await Promise.all([schema.refresh(), desk.again()]);
+  again = true;
+  if (working) return;
+  working = true;
+  try {
+    for (const of = db; again && db && db === of; ) {
+      again = false;
+      await schema.refresh();
+      await desk.again();
+    }
+  } catch (error) {
+    // A tab that leads has gone, or the copy: the next state brings it, or the bar tells.
+    if (!['POSITION_MOVED', 'CLOSED', 'NO_COPY'].includes(error.code)) notice(sentence(error));
+  } finally {
+    working = false;
+  }
 }
 
 /** The history on the server was replaced by another: this copy has to be, too. */
 async function reopen() {
   const stop = new AbortController();
   view('crossing');
-  crossing.start(address.ofForm(form), stop);
+  crossing.start(place, stop);
   try {
     await db.restore({ onProgress: (progress) => crossing.report(progress), signal: stop.signal });
     view('workbench');
-    bar.open(db, { current: true });
+    work({ current: true });
     await moved();
   } catch (error) {
     await leave();
@@ -85,7 +126,8 @@ async function reopen() {
 async function leave() {
   hideNotice();
   address.forget();
-  bar.close();
+  for (const part of [bar, pulse, moments]) part.close();
+  fleet.stop();
   const leaving = db;
   db = undefined;
   document.title = 'walferry';
@@ -95,6 +137,7 @@ async function leave() {
 }
 
 function view(name) {
-  for (const id of ['connect', 'crossing', 'workbench']) show(id, id === name);
+  for (const id of ['connect', 'fleet', 'crossing', 'workbench']) show(id, id === name);
   show('connected', name === 'workbench');
+  show('all-databases', Boolean(place?.listed));
 }

@@ -1,8 +1,9 @@
 // The browser module, in pkg/ as it is published, and the page that uses it, in build/site/ as the Worker serves it.
-import { cpSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import { cpSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot } from '../lib/root.mjs';
 import { unlessFresh } from './fresh.mjs';
+import { makeSite } from './site.mjs';
 import { replaceFolder } from './swap.mjs';
 import { bindgen, optimize, rustInputs, size } from './wasm.mjs';
 
@@ -25,16 +26,5 @@ async function makePackage() {
       renameSync(`${bare}.small`, bare);
     }
     cpSync(inRoot(scripts), dir, { recursive: true });
-  });
-}
-
-// The page is plain modules: it is served as it is written, with the package beside it. Nothing is bundled: the worker and
-// the wasm are found by their addresses relative to the module.
-async function makeSite() {
-  await replaceFolder(inRoot('build', 'site'), async (dir) => {
-    cpSync(inRoot('www'), dir, { recursive: true });
-    cpSync(inRoot('pkg'), join(dir, 'walferry'), { recursive: true });
-    // The page needs no types, and not the module without SQLite.
-    for (const name of readdirSync(join(dir, 'walferry'))) if (/\.d\.ts$|^restore/.test(name)) rmSync(join(dir, 'walferry', name));
   });
 }

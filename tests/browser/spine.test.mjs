@@ -11,6 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { leash } from '../../scripts/lib/leash.mjs';
 import { inRoot } from '../../scripts/lib/root.mjs';
 import { browser, tab } from './support/chromium.mjs';
+import { ask } from './support/console.mjs';
 import { READ, replicate, worker } from './support/source.mjs';
 
 const dir = mkdtempSync(join(tmpdir(), 'walferry-spine-'));
@@ -40,10 +41,9 @@ for (const [pageSize, autoVacuum] of [['512', 'full'], ['4096', 'none'], ['65536
     const page = await tab(context, `${to.url}/#db=${database}&token=${READ}`);
     await page.locator('#workbench').waitFor();
     // The page's own first question is answered, so that ours is not asked into it.
-    await page.locator('#result td').first().waitFor();
-    await page.locator('#sql').fill('pragma integrity_check');
-    await page.keyboard.press('Control+Enter');
-    await page.locator('#result td', { hasText: /^ok$/ }).waitFor();
+    await page.locator('#result [role=gridcell]').first().waitFor();
+    await ask(page, 'pragma integrity_check');
+    await page.locator('#result [role=gridcell]', { hasText: /^ok$/ }).waitFor();
     // Following, without the page's pause between two looks; each look asks the same question again.
     const seen = new Set();
     let following = true;
@@ -52,7 +52,7 @@ for (const [pageSize, autoVacuum] of [['512', 'full'], ['4096', 'none'], ['65536
         await page.locator('#refresh:enabled').click();
         await page.locator('#refresh:enabled').waitFor();
         seen.add(await page.locator('#position-txid').getAttribute('title'));
-        assert.deepEqual(await page.locator('#result td').allTextContents(), ['ok']);
+        assert.deepEqual(await page.locator('#result [role=gridcell]').allTextContents(), ['ok']);
       }
     })();
 

@@ -1,87 +1,151 @@
 // The question and its answer.
+import { keyOf } from './cells.js';
 import { element, text } from './dom.js';
+import { Editor } from './editor.js';
 import { elapsed, number, plural } from './format.js';
+import { Grid } from './grid.js';
+import { History } from './history.js';
 import { sentence } from './notice.js';
-import { resultTable } from './result.js';
 
-/** More rows than anybody reads; all of them would cost the page its breath. */
-const LIMIT = 1000;
+/** Rows that come at once; an answer no longer than this is asked again whenever the database moves. */
+const SHORT = 1000;
+/** What a page can hold; more rows are not brought. */
+const MOST = { rows: 1_000_000, cells: 12_000_000 };
+/** Rows of a batch of a long answer. */
+const BATCH = 4000;
+/** Between two looks at how many have come. */
+const LOOK = 200;
 
 export class Desk {
   #db;
   #asked;
-  #rows;
+  #short = false;
+  #known;
+  #stop;
+  #grid = new Grid();
+  #history = new History((sql) => (this.#editor.write(sql), this.#editor.focus()));
+  #editor = new Editor({ run: () => this.run(), older: () => this.#history.older(this.#editor.text), newer: () => this.#history.newer() });
 
   constructor() {
-    const sql = element('sql');
     element('run-key').textContent = /Mac|iPhone|iPad/.test(navigator.platform) ? '⌘' : 'Ctrl';
     element('query-form').addEventListener('submit', (event) => {
       event.preventDefault();
-      this.run(sql.value);
-    });
-    sql.addEventListener('keydown', (event) => {
-      if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
-        event.preventDefault();
-        this.run(sql.value);
-      }
+      if (this.#stop) this.#stop.abort();
+      else this.run();
     });
   }
 
-  open(db) {
+  open(db, place) {
     this.#db = db;
     this.#asked = undefined;
-    element('result').replaceChildren();
-    text('outcome', '');
+    this.#history.open(place);
+    this.#editor.write('');
+    this.#grid.clear();
+    this.#tell('');
   }
 
-  /** Asks the first question, unless there is one from before. */
+  /** Asks the first question: the last of the time before, or `sql`. */
   async start(sql) {
-    await this.run(element('sql').value.trim() || sql);
+    await this.run(this.#history.last ?? sql, { remember: false });
     // On a touch screen that would bring up the keyboard, over the answer.
-    if (matchMedia('(pointer: fine)').matches) element('sql').focus();
+    if (matchMedia('(pointer: fine)').matches) this.#editor.focus();
   }
 
-  async run(sql) {
-    element('sql').value = sql;
+  async run(sql = this.#editor.text, { remember = true } = {}) {
+    this.#editor.write(sql);
+    if (remember) this.#history.add(sql);
     this.#asked = sql;
-    this.#rows = undefined;
-    await this.#ask(sql);
+    this.#known = undefined;
+    await this.#ask(sql, false);
   }
 
-  /** The same question to a newer state. */
+  /** The database has moved: the same question to the newer state. */
   async again() {
-    if (this.#asked) await this.#ask(this.#asked);
+    if (!this.#asked || this.#stop) return;
+    if (this.#short) await this.#ask(this.#asked, true);
+    else element('outcome').dataset.old = 'The database has moved on since.';
   }
 
-  async #ask(sql) {
-    element('run').disabled = true;
+  /** `{ table: [column, …] }` */
+  knows(schema) {
+    this.#editor.knows(schema);
+  }
+
+  async #ask(sql, stay) {
+    this.#stop?.abort();
+    const stop = new AbortController();
+    this.#stop = stop;
+    const slow = setTimeout(() => this.#working(true), 150);
     const started = performance.now();
+    const took = () => elapsed(performance.now() - started);
+    const { signal } = stop;
     try {
-      const result = await this.#db.query(sql, [], { limit: LIMIT });
+      const { columns, rows, truncated } = await this.#db.query(sql, [], { limit: SHORT, signal });
       if (sql !== this.#asked) return;
-      this.#show(result, performance.now() - started);
+      this.#short = !truncated;
+      if (!stay) this.#history.answered(sql);
+      this.#tell(truncated ? `the first ${number(rows.length)} rows in ${took()}, more on their way` : `${plural(rows.length, 'row')} in ${took()}`);
+      this.#show(columns, rows, stay);
+      if (truncated) await this.#rest(sql, columns, signal, took);
     } catch (error) {
-      if (sql !== this.#asked) return;
+      if (sql !== this.#asked || this.#stop !== stop) return;
+      if (error.code === 'ABORTED') return this.#tell('stopped');
+      this.#short = true;
       this.#tell(sentence(error), true);
-      element('result').replaceChildren();
+      this.#grid.clear();
     } finally {
-      element('run').disabled = false;
+      clearTimeout(slow);
+      if (this.#stop === stop) {
+        this.#stop = undefined;
+        this.#working(false);
+      }
     }
   }
 
-  #show({ columns, rows, truncated }, time) {
-    this.#tell(`${truncated ? `the first ${number(rows.length)} rows` : plural(rows.length, 'row')} in ${elapsed(time)}`, false);
-    const keys = new Set();
-    const isNew = (key) => {
-      keys.add(key);
-      return this.#rows !== undefined && !this.#rows.has(key);
+  /** All rows of a long answer, of one state, from the first on. */
+  async #rest(sql, columns, signal, took) {
+    const rows = [];
+    const most = Math.min(MOST.rows, Math.floor(MOST.cells / Math.max(1, columns.length)));
+    let looked = performance.now();
+    let shown = false;
+    const look = () => {
+      if (shown) this.#grid.grown();
+      else if (rows.length >= SHORT) this.#grid.show(columns, rows, { stay: (shown = true) });
     };
-    element('result').replaceChildren(...(columns.length ? [resultTable(columns, rows, isNew)] : []));
-    this.#rows = keys;
+    let more = false;
+    try {
+      for await (const row of this.#db.iterate(sql, [], { batch: BATCH, signal })) {
+        if ((more = rows.length >= most)) break;
+        rows.push(row);
+        if (rows.length % BATCH || performance.now() - looked < LOOK) continue;
+        looked = performance.now();
+        look();
+        this.#tell(`${number(rows.length)} rows so far, in ${took()}`);
+      }
+    } catch (error) {
+      look();
+      if (error.code !== 'ABORTED') throw error;
+      return this.#tell(`the first ${number(Math.max(rows.length, SHORT))} rows; stopped after ${took()}`);
+    }
+    look();
+    this.#tell(`${more ? 'the first ' : ''}${plural(rows.length, 'row')} in ${took()}`);
   }
 
-  #tell(outcome, failed) {
+  #show(columns, rows, stay) {
+    const before = this.#known;
+    const known = new Set(rows.map(keyOf));
+    this.#grid.show(columns, rows, { stay, isNew: (row) => before !== undefined && !before.has(keyOf(row)) });
+    this.#known = known;
+  }
+
+  #working(works) {
+    text('run', works ? 'Stop' : 'Run');
+    element('result').setAttribute('aria-busy', works);
+  }
+
+  #tell(outcome, failed = false) {
     text('outcome', outcome);
+    delete element('outcome').dataset.old;
     element('outcome').classList.toggle('failed', failed);
   }
 }

@@ -1,94 +1,92 @@
-// Where the copy stands, and its way to where the server stands.
+// Where the copy stands, and how it follows the server.
 import { element, text } from './dom.js';
 import { bytes, duration, moment, number, plural } from './format.js';
 import { hideNotice, notice, sentence } from './notice.js';
 
-/** Between two looks while following; a look without news is one small request. */
-const INTERVAL = 2000;
-/** After failures: up to this. */
-const MAX_INTERVAL = 30_000;
-
 export class PositionBar {
   #db;
+  #name;
   #moved;
   #reopen;
-  #checked;
-  #timer;
-  #failures = 0;
+  #unfollow;
+  #told = false;
   #working = false;
 
-  /** `moved` is called after a new state has been applied; `reopen` when the copy has to be replaced. */
+  /** `moved` is called when the copy is of a new state; `reopen` when it has to be replaced. */
   constructor({ moved, reopen }) {
     this.#moved = moved;
     this.#reopen = reopen;
     element('refresh').addEventListener('click', () => this.#refresh());
-    element('follow').addEventListener('change', ({ target }) => (target.checked ? this.#refresh() : clearTimeout(this.#timer)));
+    element('follow').addEventListener('change', ({ target }) => this.#follow(target.checked));
     element('export').addEventListener('click', () => this.#save());
     setInterval(() => this.#showLag(), 1000);
   }
 
-  open(db, { current }) {
+  open(db, { database, current }) {
+    this.close();
     this.#db = db;
-    this.#checked = current ? Date.now() : undefined;
-    this.#failures = 0;
+    this.#name = database;
+    db.addEventListener('position', this.#onPosition);
     this.#show();
-    this.#schedule();
+    // A live database is what one came for; without the server, it is found as soon as it is there again.
+    element('follow').checked = true;
+    this.#told = !current;
+    this.#follow(true);
   }
 
   close() {
-    this.#db = undefined;
-    clearTimeout(this.#timer);
-    element('follow').checked = false;
+    this.#db?.removeEventListener('position', this.#onPosition);
+    this.#unfollow?.();
+    this.#unfollow = this.#db = undefined;
+  }
+
+  #onPosition = () => {
+    this.#show();
+    this.#moved();
+  };
+
+  #follow(follows) {
+    this.#unfollow?.();
+    this.#unfollow = follows ? this.#db?.follow((state) => this.#followed(state)) : undefined;
+    this.#showLag();
+  }
+
+  #followed({ connected, error }) {
+    this.#showLag();
+    if (connected && this.#told) hideNotice();
+    if (connected) this.#told = false;
+    // What passes by itself is in the bar; the rest has to be told, once.
+    if (!error || this.#told) return;
+    this.#told = true;
+    this.#failed(error);
   }
 
   async #refresh() {
     const db = this.#db;
     if (!db || this.#working) return;
-    clearTimeout(this.#timer);
-    const before = db.position?.txid;
     this.#work(true);
     try {
       await db.refresh();
-      if (db !== this.#db) return;
-      if (this.#failures) hideNotice();
-      this.#failures = 0;
-      this.#checked = Date.now();
-      this.#show();
-      if (db.position.txid !== before) await this.#moved();
     } catch (error) {
       if (db === this.#db) this.#failed(error);
     } finally {
       this.#work(false);
-      this.#schedule();
     }
   }
 
   #failed(error) {
-    this.#failures += 1;
-    if (error.code === 'DIVERGED' || error.code === 'DAMAGED') {
-      element('follow').checked = false;
-      notice(sentence(error), { label: 'Restore anew', run: this.#reopen });
-    } else {
-      notice(sentence(error));
-    }
-  }
-
-  #schedule() {
-    clearTimeout(this.#timer);
-    if (!this.#db || !element('follow').checked) return;
-    // A page that nobody looks at asks nothing.
-    if (document.hidden) document.addEventListener('visibilitychange', () => this.#refresh(), { once: true });
-    else this.#timer = setTimeout(() => this.#refresh(), Math.min(INTERVAL * 2 ** this.#failures, MAX_INTERVAL));
+    const isLost = error.code === 'DIVERGED' || error.code === 'DAMAGED';
+    notice(sentence(error), isLost ? { label: 'Restore anew', run: this.#reopen } : undefined);
   }
 
   #work(working) {
     this.#working = working;
     element('refresh').disabled = working;
-    this.#showLag();
   }
 
   #show() {
-    const position = this.#db.position;
+    const position = this.#db?.position;
+    if (!position) return;
     text('position-time', moment(position.timestamp));
     text('position-txid', number(parseInt(position.txid, 16)));
     element('position-txid').title = position.txid;
@@ -99,22 +97,33 @@ export class PositionBar {
 
   #showLag() {
     if (!this.#db) return;
-    const ago = this.#checked === undefined ? undefined : duration(Date.now() - this.#checked);
-    const lamp = this.#working ? 'working' : this.#failures || ago === undefined ? 'failed' : 'current';
-    // A blink at every look would tell nothing.
-    if (!(this.#working && element('follow').checked)) element('lamp').className = `lamp ${lamp}`;
-    text('lag', ago === undefined ? 'not compared with the server' : this.#failures ? `last in touch ${ago} ago` : `up to date ${ago === '0 s' ? 'now' : `${ago} ago`}`);
+    const [lamp, words] = standing(this.#db.following);
+    element('lamp').className = `lamp ${lamp}`;
+    text('lag', words);
   }
 
   async #save() {
     try {
-      const link = document.createElement('a');
-      link.href = URL.createObjectURL(await this.#db.export());
-      link.download = `${element('connected-name').textContent}.db`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      saveAs(await this.#db.export(), `${this.#name}.db`);
     } catch (error) {
       notice(sentence(error));
     }
   }
+}
+
+function standing(state) {
+  if (!state) return ['', 'not following'];
+  const since = state.checked === undefined ? 'not compared with the server yet' : `last in touch ${duration(Date.now() - state.checked)} ago`;
+  if (state.status === 'offline') return ['failed', `offline, ${since}`];
+  if (state.status === 'connecting') return ['working', 'connecting'];
+  if (state.behind) return ['working', `${plural(state.behind, 'transaction')} behind`];
+  return ['current', state.status === 'live' ? 'live' : 'up to date, asked every two seconds'];
+}
+
+export function saveAs(blob, name) {
+  const link = document.createElement('a');
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

@@ -10,11 +10,13 @@ const SCHEMA = `
 export class Schema {
   #db;
   #run;
+  #knows;
   #shown;
 
-  /** `run` gets the SQL that shows a table. */
-  constructor(run) {
+  /** `run` gets the SQL that shows a table; `knows` gets the columns by table. */
+  constructor({ run, knows }) {
     this.#run = run;
+    this.#knows = knows;
     // On a phone the result matters more.
     element('schema').open = matchMedia('(min-width: 52.01rem)').matches;
   }
@@ -38,6 +40,8 @@ export class Schema {
       const opened = new Set([...element('schema-list').querySelectorAll('details[open]')].map((details) => details.dataset.name));
       element('schema-list').replaceChildren(...[...objects].map(([name, object]) => this.#entry(name, object, opened.has(name))));
       this.#shown = shown;
+      this.#knows(Object.fromEntries([...objects].map(([name, { columns }]) => [name, columns.map(([column]) => column)])));
+      if (!objects.size) element('schema-list').append(make('li', 'hint', 'No tables yet.'));
     }
     const [first] = objects.keys();
     return first === undefined ? 'select sqlite_version()' : rowsOf(first);
@@ -51,10 +55,10 @@ export class Schema {
     const details = make('details', '');
     details.dataset.name = name;
     details.open = opened;
-    const summary = make('summary', '', make('span', 'name', name), make('span', 'kind', kind === 'view' ? 'view' : ''), show);
+    const summary = make('summary', '', make('span', 'name', name), make('span', 'kind', kind === 'view' ? 'view' : ''));
     const list = make('ul', 'columns-of-table', ...columns.map(([column, type, key]) => make('li', '', make('span', key ? 'key' : '', column), make('span', 'type', type))));
     details.append(summary, list);
-    return make('li', 'table-of-schema', details);
+    return make('li', 'table-of-schema', details, show);
   }
 }
 

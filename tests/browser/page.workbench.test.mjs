@@ -1,0 +1,209 @@
+// What the page has beside questions and answers: history, schema, long answers, the pulse, moments, all databases; by
+// keyboard, on a phone, for screen readers, under its security policy.
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { createHmac } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { TOKENS } from '../worker/support/worker.mjs';
+import { browser, tab } from './support/chromium.mjs';
+import { ask } from './support/console.mjs';
+import { stuck } from './support/origin.mjs';
+import { READ, source, worker } from './support/source.mjs';
+
+const KEY = 'a-key-that-is-long-enough-for-a-test';
+const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY } });
+const server = await source(to, 'shop');
+after(() => server.stop());
+await server.run(
+  'create table item (id integer primary key, name text not null, price real)',
+  "insert into item (name, price) values ('first', 1)",
+  'create view dear as select name from item where price > 3',
+);
+await server.ship();
+const chromium = await browser({ viewport: { width: 1280, height: 800 }, acceptDownloads: true });
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const connected = async (base = to.url, db = 'shop') => {
+  const page = await tab(chromium, `${base}/#db=${db}&token=${READ}&url=${encodeURIComponent(base)}`);
+  await page.locator('#workbench').waitFor();
+  await page.locator('#outcome', { hasText: / in / }).waitFor();
+  return page;
+};
+const cell = (page, text) => page.locator('#result [role=gridcell]', { hasText: text }).first();
+const editor = (page) => page.locator('#sql').innerText();
+
+test('what was asked comes back by arrows and from the list, also after a reload', async () => {
+  const page = await connected();
+  await ask(page, "select 'the first'");
+  await cell(page, /^the first$/).waitFor();
+  await ask(page, "select 'the second'");
+  await cell(page, /^the second$/).waitFor();
+  await page.keyboard.press('ArrowUp');
+  assert.equal(await editor(page), "select 'the first'");
+  await page.keyboard.press('ArrowDown');
+  assert.equal(await editor(page), "select 'the second'");
+  await page.reload();
+  await cell(page, /^the second$/).waitFor();
+  await page.locator('#history').selectOption({ label: "select 'the first'" });
+  assert.equal(await editor(page), "select 'the first'");
+  await page.locator('#run').click();
+  await cell(page, /^the first$/).waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('the schema shows tables, views and columns as they become, and the editor completes them', async () => {
+  const page = await connected();
+  await page.getByRole('button', { name: 'Rows of item' }).click();
+  await cell(page, /^first$/).waitFor();
+  await server.run('create table pier (id integer primary key, depth real)');
+  await page.locator('.table-of-schema .name', { hasText: 'pier' }).waitFor();
+  await page.locator('.table-of-schema summary', { hasText: 'pier' }).click();
+  assert.deepEqual(await page.locator('.table-of-schema', { hasText: 'pier' }).locator('li span:first-child').allTextContents(), ['id', 'depth']);
+  await page.locator('#sql').focus();
+  await page.keyboard.press('Control+A');
+  await page.keyboard.type('select * from pi');
+  await page.locator('.cm-tooltip-autocomplete li', { hasText: 'pier' }).waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('a million rows: scrolled to the last, by the scroll bar and by the keyboard, with few of them in the document', async () => {
+  const page = await connected();
+  page.setDefaultTimeout(120_000);
+  await ask(page, "with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000000) select i, 'row ' || i as name from n");
+  await page.locator('#outcome', { hasText: /^1,000,000 rows in / }).waitFor();
+  const grid = page.locator('#result');
+  assert.equal(await grid.getAttribute('aria-rowcount'), '1000001');
+  await grid.evaluate((grid) => grid.scrollTo(0, grid.scrollHeight));
+  await cell(page, /^row 1000000$/).waitFor();
+  const isSeen = await cell(page, /^row 1000000$/).evaluate((cell) => {
+    const { bottom, top } = cell.getBoundingClientRect();
+    const frame = document.getElementById('result').getBoundingClientRect();
+    return top >= frame.top && bottom <= frame.bottom + 1;
+  });
+  assert.ok(isSeen, 'the last row is seen whole');
+  assert.ok((await page.locator('#result .rows .row').count()) < 120);
+  await grid.evaluate((grid) => grid.scrollTo(0, grid.scrollHeight / 2));
+  await cell(page, /^row 50\d{4}$/).or(cell(page, /^row 49\d{4}$/)).first().waitFor();
+  await grid.focus();
+  await page.keyboard.press('Control+Home');
+  await cell(page, /^row 1$/).waitFor();
+  await page.keyboard.press('Control+End');
+  await page.keyboard.press('ArrowUp');
+  const current = await page.evaluate(() => document.getElementById(document.getElementById('result').getAttribute('aria-activedescendant')).textContent);
+  assert.equal(current, 'row 999999');
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('the pulse moves when rows are written, and the answer with it', async () => {
+  const page = await connected();
+  await page.locator('#lamp.current').waitFor();
+  await ask(page, 'select count(*) as items from item');
+  await cell(page, /^\d+$/).waitFor();
+  assert.equal(await page.locator('#pulse-tx').textContent(), '0');
+  const ink = () => page.locator('#pulse-chart canvas').evaluate((canvas) => canvas.toDataURL());
+  const before = await ink();
+  await server.run("insert into item (name, price) values ('one more', 2)");
+  await page.waitForFunction(() => Number(document.getElementById('pulse-tx').textContent) > 0);
+  await page.waitForFunction(() => /\d/.test(document.getElementById('pulse-lag').textContent));
+  assert.notEqual(await ink(), before);
+  assert.match(await page.locator('#pulse-chart').getAttribute('aria-label'), /[1-9]\d* transactions in the last minute, lag at most/);
+  await page.close();
+});
+
+test('a moment of the past is chosen on the slider and comes as a file', async () => {
+  await server.run("insert into item (name, price) values ('of a later moment', 3)");
+  const dir = mkdtempSync(join(tmpdir(), 'walferry-moment-'));
+  const page = await connected();
+  const slider = page.locator('#moment:enabled');
+  await slider.waitFor();
+  assert.ok(await page.locator('#moment-save').isDisabled(), 'now is not a moment of the past');
+  await slider.focus();
+  await page.keyboard.press('Home');
+  assert.match(await slider.getAttribute('aria-valuetext'), /\d\d:\d\d:\d\d/);
+  const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#moment-save').click()]);
+  const path = join(dir, 'then.db');
+  await download.saveAs(path);
+  const then = execFileSync('python3', ['-c', 'import sqlite3, sys; print([name for (name,) in sqlite3.connect(sys.argv[1]).execute("select name from item order by id")])', path], { encoding: 'utf8' });
+  assert.match(then, /'first'/);
+  assert.doesNotMatch(then, /of a later moment/);
+  await page.locator('#moment-live').click();
+  assert.equal(await page.locator('#moment-time').textContent(), 'Now');
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+  rmSync(dir, { recursive: true });
+});
+
+test('a restore shows how many bytes of how many have come, and can be stopped', async () => {
+  const large = await source(to, 'large');
+  await large.run('create table noise (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 400) insert into noise select randomblob(40000) from n');
+  await large.ship();
+  const way = await stuck(to.url);
+  way.hold();
+  const page = await tab(chromium, `${to.url}/#db=large&token=${READ}&url=${encodeURIComponent(way.url)}`);
+  await page.waitForFunction(() => /[MG]B$/.test(document.getElementById('crossing-bytes').textContent));
+  const [done, all] = await page.evaluate(() => ['crossing-bytes', 'crossing-bytes-total'].map((id) => parseFloat(document.getElementById(id).textContent.replace(' of ', ''))));
+  assert.ok(done > 0 && done < all && all > 10, `${done} of ${all} MB`);
+  const part = Number(await page.locator('#water').getAttribute('aria-valuenow'));
+  assert.ok(part >= 0 && part < 100, `${part} %`);
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await page.locator('#connect').waitFor();
+  await page.close();
+  way.release();
+  await large.stop();
+});
+
+test('all databases of a Worker, with lag and size, for an admin; from there into one and back, by keyboard', async () => {
+  const page = await tab(chromium, `${to.url}/#token=${token({ scope: 'admin' })}`);
+  await page.locator('#fleet').waitFor();
+  const row = page.locator('#fleet-rows tr', { hasText: 'shop' });
+  await row.waitFor();
+  const cells = await row.locator('td').allTextContents();
+  assert.match(cells[0], /^\d+(\.\d)? (ms|s)$/, 'lag');
+  assert.match(cells[2], /^\d+(\.\d)? kB$/, 'size');
+  await violations(page, 'the list');
+  await page.getByRole('button', { name: 'shop' }).focus();
+  await page.keyboard.press('Enter');
+  await page.locator('#workbench').waitFor();
+  await page.locator('#all-databases').click();
+  await page.locator('#fleet').waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('axe finds nothing, light and dark, wide and narrow, before and after', async () => {
+  const page = await tab(chromium, to.url);
+  for (const colorScheme of ['light', 'dark']) {
+    await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await violations(page, `the form, ${colorScheme}`);
+  }
+  await page.close();
+  const work = await connected();
+  for (const [colorScheme, width] of [['light', 1280], ['dark', 1280], ['light', 390], ['dark', 390]]) {
+    await work.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+    await work.setViewportSize({ width, height: 844 });
+    await violations(work, `the workbench, ${colorScheme}, ${width} wide`);
+    assert.equal(await work.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth), 0, `nothing sticks out at ${width}`);
+  }
+  await work.close();
+});
+
+/** Fails with what axe has against the page. It is evaluated by the test, not loaded by the page, whose policy forbids that. */
+async function violations(page, where) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run({ resultTypes: ['violations'] }));
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html.slice(0, 120)} ${any[0]?.message ?? ''}`).join(' | ')}`), [], where);
+}
+
+function token({ scope }) {
+  const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const now = Math.floor(Date.now() / 1000);
+  const body = `${part({ alg: 'HS256', typ: 'JWT' })}.${part({ db: '*', scope, iat: now, exp: now + 600 })}`;
+  return `${body}.${createHmac('sha256', KEY).update(body).digest('base64url')}`;
+}
