@@ -32,7 +32,9 @@ export async function bindgen(features, dir, bindgenArgs) {
  * browsers refuse what that makes.
  */
 export async function optimize(from, to, features = [], passes = ['-Oz']) {
-  const args = [from, '-o', to, ...passes, '--strip-debug', '--strip-producers', ...features.map((feature) => `--enable-${feature}`)];
+  // Functions of one kind beside each other: gzip looks back 32 kB only.
+  const last = ['--reorder-functions-by-name', '--strip-debug', '--strip-producers'];
+  const args = [from, '-o', to, ...passes, ...last, ...features.map((feature) => `--enable-${feature}`)];
   await run(inRoot('node_modules', '.bin', 'wasm-opt'), args, { what: `wasm-opt of ${from}` });
 }
 

@@ -106,7 +106,7 @@ impl<'a> Chores<'a> {
             .filter(|(_, entry)| policy.retention_enabled && !entry.damaged)
             .filter_map(|(id, entry)| Some((id, after(entry.timestamp?, kept))))
             .collect();
-        wholes.sort_unstable_by_key(|(id, _)| (id.max, id.level));
+        super::sort_by_key(&mut wholes, |(id, _)| (id.max, id.level));
         let base = wholes.iter().rposition(|(_, due)| *due <= now);
         let next = base.map_or(0, |base| base.saturating_add(1));
         Self {

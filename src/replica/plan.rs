@@ -204,7 +204,7 @@ fn furthest(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan
             usable.push(*segment);
         }
     }
-    usable.sort_unstable_by_key(|segment| segment.id.min);
+    super::sort_by_key(&mut usable, |segment| segment.id.min);
 
     let mut plan = Plan::default();
     let mut at = from;

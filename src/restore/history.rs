@@ -114,7 +114,7 @@ fn reach(segments: &[SegmentInfo], target: Target, after: Txid) -> Txid {
         Target::Time(time) => segment.timestamp.is_some_and(|timestamp| timestamp <= time),
     };
     let mut usable: Vec<&SegmentInfo> = segments.iter().filter(within).collect();
-    usable.sort_unstable_by_key(|segment| segment.id.min);
+    crate::replica::sort_by_key(&mut usable, |segment| segment.id.min);
     usable.iter().fold(after, |reach, segment| {
         let follows = reach.next().is_some_and(|next| segment.id.min <= next);
         if follows { reach.max(segment.id.max) } else { reach }

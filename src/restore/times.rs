@@ -11,7 +11,7 @@ pub(super) async fn tell(store: &dyn Store, segments: &mut Vec<SegmentInfo>, tim
     if segments.iter().all(|segment| segment.timestamp.is_some()) {
         return Ok(());
     }
-    segments.sort_unstable_by_key(|segment| segment.id.max);
+    crate::replica::sort_by_key(segments, |segment| segment.id.max);
     let (mut low, mut high) = (0, segments.len());
     while low < high {
         let middle = low.midpoint(high);

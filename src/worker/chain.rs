@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::failure::Failure;
 use crate::ltx::{DbSum, Sums, Txid};
-use crate::replica::{Level, SegmentId};
+use crate::replica::{Level, SegmentId, sort_by_key};
 
 /// A segment as a step from one state to another.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Chain {
 /// for a person to decide about.
 pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
-    order.sort_unstable_by_key(|&at| {
+    sort_by_key(&mut order, |&at| {
         steps
             .get(at)
             .map(|step| (step.id.min, step.id.level, step.id.max))

@@ -26,9 +26,9 @@ CREATE TABLE IF NOT EXISTS objects (
 /// The note that says where the replica stands.
 const STATE: &str = "state";
 
-/// As JSON, which is how they come out of SQLite: one value a query.
-const INFO: &str =
-    "'level', level, 'min_txid', min_txid, 'max_txid', max_txid, 'size', size, 'timestamp', timestamp";
+/// As JSON, which is how they come out of SQLite: one value a query. Arrays, for what parses objects is large.
+const ID: &str = "json_array(level, min_txid, max_txid)";
+const INFO: &str = "json_array(level, min_txid, max_txid, size, timestamp)";
 /// How many come out at once.
 const PIECE: u32 = 1000;
 /// The most that an answer is computed from: 5 MB of memory.
@@ -63,31 +63,13 @@ pub(super) struct Intent {
     header: String,
 }
 
-#[derive(Deserialize)]
-struct Row {
-    #[serde(flatten)]
-    id: SegmentId,
-    before: Option<DbSum>,
-    after: Option<DbSum>,
-}
-
-#[derive(Deserialize)]
-struct ObjectRow {
-    #[serde(flatten)]
-    info: SegmentInfo,
-    since: Timestamp,
-    bundled: Option<Timestamp>,
-    damaged: Option<u8>,
-}
-
-#[derive(Deserialize)]
-struct TipRow {
-    #[serde(flatten)]
-    info: SegmentInfo,
-    sum: Option<DbSum>,
-    page_size: Option<PageSize>,
-    commit: Option<u32>,
-}
+type IdRow = (Level, Txid, Txid);
+type InfoRow = (Level, Txid, Txid, u64, Option<Timestamp>);
+type StepRow = (IdRow, Option<DbSum>, Option<DbSum>);
+/// With since when it is there, since when it is bundled, and whether it is damaged.
+type ObjectRow = (InfoRow, Timestamp, Option<Timestamp>, Option<u8>);
+/// With the database sum after it, the page size, and the size in pages.
+type TipRow = (InfoRow, Option<DbSum>, Option<PageSize>, Option<u32>);
 
 impl Ledger {
     pub(super) fn new(storage: Storage) -> Self {
@@ -241,14 +223,13 @@ impl Ledger {
             let last = steps.last().map(|step| step.id);
             let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
             let rows = self.text(
-                "SELECT json_group_array(json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid, 'before', \
-                 sum_before, 'after', sum_after)) FROM (SELECT * FROM objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND level <= 9 AND leaving IS NULL ORDER BY level, min_txid, max_txid LIMIT ?)",
+                &format!("SELECT json_group_array(json_array({ID}, sum_before, sum_after)) FROM (SELECT * FROM objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND level <= 9 AND leaving IS NULL ORDER BY level, min_txid, max_txid LIMIT ?)"),
                 [level, min, max, i64::from(PIECE).into()],
             )?;
-            let rows: Vec<Row> = parse(rows)?;
+            let rows: Vec<StepRow> = parse(rows)?;
             let is_last = rows.len() < PIECE as usize;
-            steps.extend(rows.into_iter().map(|Row { id, before, after }| Step {
-                id,
+            steps.extend(rows.into_iter().map(|(id, before, after)| Step {
+                id: id_of(id),
                 sums: before.zip(after).map(|(before, after)| Sums { before, after }),
             }));
             if is_last {
@@ -261,23 +242,24 @@ impl Ledger {
     pub(super) fn head_at(&self, tip: SegmentId) -> Result<Option<Head>, Failure> {
         let row = self.text(
             &format!(
-                "SELECT json_object({INFO}, 'sum', sum_after, 'page_size', page_size, 'commit', commit_pages) \
-                 FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?"
+                "SELECT json_array({INFO}, sum_after, page_size, commit_pages) FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?"
             ),
             key(tip),
         )?;
         let Some(row) = row else {
             return Ok(None);
         };
-        let row: TipRow = serde_json::from_str(&row).map_err(|error| fault(&error))?;
-        Ok(row.page_size.zip(row.commit).map(|(page_size, commit)| Head {
+        let (info, sum, page_size, commit): TipRow =
+            serde_json::from_str(&row).map_err(|error| fault(&error))?;
+        let info = info_of(info);
+        Ok(page_size.zip(commit).map(|(page_size, commit)| Head {
             position: crate::replica::Position {
-                txid: row.info.id.max,
-                sum: row.sum,
+                txid: info.id.max,
+                sum,
             },
             page_size: Some(page_size),
             commit,
-            timestamp: row.info.timestamp,
+            timestamp: info.timestamp,
             tip: Some(tip),
             ..Head::EMPTY
         }))
@@ -311,7 +293,7 @@ impl Ledger {
     ) -> Result<Vec<SegmentInfo>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array(json_object({INFO})) FROM (SELECT * FROM objects WHERE level = ? AND \
+                "SELECT json_group_array({INFO}) FROM (SELECT * FROM objects WHERE level = ? AND \
                  (min_txid, max_txid) > (?, ?) AND max_txid > ? AND leaving IS NULL ORDER BY min_txid, max_txid LIMIT ?)"
             ),
             [
@@ -322,7 +304,7 @@ impl Ledger {
                 i64::from(limit).into(),
             ],
         )?;
-        parse(rows)
+        Ok(parse(rows)?.into_iter().map(info_of).collect())
     }
 
     /// All that upkeep wants to know.
@@ -334,7 +316,7 @@ impl Ledger {
             let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
             let rows = self.text(
                 &format!(
-                    "SELECT json_group_array(json_object({INFO}, 'since', since, 'bundled', bundled, 'damaged', damaged)) FROM (SELECT * FROM \
+                    "SELECT json_group_array(json_array({INFO}, since, bundled, damaged)) FROM (SELECT * FROM \
                      objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND leaving IS NULL ORDER BY level, min_txid, \
                      max_txid LIMIT {PIECE})"
                 ),
@@ -346,12 +328,13 @@ impl Ledger {
             if count > MAX_SEGMENTS {
                 return Err(too_many());
             }
-            for row in &rows {
-                last = Some(row.info.id);
-                catalog.add(row.info, row.since);
-                if let Some(entry) = catalog.get_mut(row.info.id) {
-                    entry.bundled = row.bundled;
-                    entry.damaged = row.damaged.is_some();
+            for (info, since, bundled, damaged) in rows {
+                let info = info_of(info);
+                last = Some(info.id);
+                catalog.add(info, since);
+                if let Some(entry) = catalog.get_mut(info.id) {
+                    entry.bundled = bundled;
+                    entry.damaged = damaged.is_some();
                 }
             }
             if is_last {
@@ -383,22 +366,24 @@ impl Ledger {
     pub(super) fn leaving(&self) -> Result<Vec<SegmentId>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array(json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid)) FROM (SELECT * FROM objects WHERE leaving IS NOT NULL LIMIT {PIECE})"
+                "SELECT json_group_array({ID}) FROM (SELECT * FROM objects WHERE leaving IS NOT NULL LIMIT {PIECE})"
             ),
             [],
         )?;
-        parse(rows)
+        Ok(parse(rows)?.into_iter().map(id_of).collect())
     }
 
     /// A segment that ends there, one that tells the sum if there is one.
     pub(super) fn end_at(&self, txid: Txid) -> Result<Option<SegmentId>, Failure> {
         let row = self.text(
-            "SELECT json_object('level', level, 'min_txid', min_txid, 'max_txid', max_txid) FROM objects WHERE max_txid = ? \
-             AND level <= 9 AND leaving IS NULL ORDER BY sum_after IS NULL, level LIMIT 1",
+            &format!(
+                "SELECT {ID} FROM objects WHERE max_txid = ? AND level <= 9 AND leaving IS NULL ORDER BY sum_after IS \
+                 NULL, level LIMIT 1"
+            ),
             [txid.to_string().into()],
         )?;
         let parse = |row: String| serde_json::from_str(&row).map_err(|error| fault(&error));
-        row.map(parse).transpose()
+        Ok(row.map(parse).transpose()?.map(id_of))
     }
 
     fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
@@ -472,6 +457,18 @@ fn key(id: SegmentId) -> [SqlStorageValue; 3] {
         id.min.to_string().into(),
         id.max.to_string().into(),
     ]
+}
+
+fn id_of((level, min, max): IdRow) -> SegmentId {
+    SegmentId { level, min, max }
+}
+
+fn info_of((level, min, max, size, timestamp): InfoRow) -> SegmentInfo {
+    SegmentInfo {
+        id: id_of((level, min, max)),
+        size,
+        timestamp,
+    }
 }
 
 fn integer(number: u64) -> SqlStorageValue {

@@ -12,6 +12,7 @@ use crate::ltx::{Timestamp, Txid};
 use crate::merge::{self, bundle, merge};
 use crate::replica::{
     Catalog, Chore, Level, Next, Policy, SegmentId, SegmentInfo, Target, next_chore, plan, snapshot_due,
+    sort_by_key,
 };
 use crate::restore::{self, members};
 use crate::worker::failure::Failure;
@@ -180,7 +181,7 @@ impl Desk<'_> {
     /// Takes out of every answer, then out of the bucket.
     async fn delete(&self, mut ids: Vec<SegmentId>) -> Result<(), Failure> {
         // What is left at any moment goes on from something: those that lead to others go first.
-        ids.sort_unstable();
+        sort_by_key(&mut ids, |&id| id);
         let Replica { ledger, lock, .. } = self.replica;
         {
             let guard = lock.enter().await?;
