@@ -128,12 +128,7 @@ impl Compressor {
     pub(crate) fn compress(&mut self, page: &[u8], out: &mut Vec<u8>) -> std::io::Result<Codec> {
         out.clear();
         match self.codec {
-            Codec::Lz4 => {
-                out.resize(get_maximum_output_size(page.len()), 0);
-                let len =
-                    compress_into_with_table(page, out, &mut self.lz4).map_err(std::io::Error::other)?;
-                out.truncate(len);
-            }
+            Codec::Lz4 => pack(page, out, &mut self.lz4)?,
             Codec::Lz4Frame => {
                 let info = FrameInfo::new()
                     .block_size(BlockSize::Max64KB)
@@ -162,6 +157,19 @@ impl Compressor {
         }
         Ok(self.codec)
     }
+}
+
+/// Replaces `out` with the payload of [`Codec::Lz4`], for builds that must be small: they carry no other packer.
+#[cfg(feature = "worker")]
+pub(crate) fn pack_lz4(page: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    pack(page, out, &mut CompressTable::small()).map_err(Error::from)
+}
+
+fn pack(page: &[u8], out: &mut Vec<u8>, table: &mut CompressTable) -> std::io::Result<()> {
+    out.resize(get_maximum_output_size(page.len()), 0);
+    let len = compress_into_with_table(page, out, table).map_err(std::io::Error::other)?;
+    out.truncate(len);
+    Ok(())
 }
 
 /// Unpacks pages; keeps its tables between pages.

@@ -36,6 +36,8 @@ mod txid;
 pub(crate) use bytes::{Reader, put_uvarint};
 pub(crate) use checksum::FileHasher;
 pub use checksum::{DbSum, FileChecksum, PageCrc};
+#[cfg(feature = "worker")]
+pub(crate) use codec::pack_lz4;
 pub use codec::{Codec, Compressor, Decompressor};
 pub(crate) use crc64::crc64;
 pub use decoder::{Decoder, Event, Page};

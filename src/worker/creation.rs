@@ -68,7 +68,7 @@ impl Creation<'_> {
             Err(failure) => return (Err(failure), None),
         };
         let created = async {
-            let entry = Entry::begin(replica, id, body.size(), &proven).await?;
+            let entry = Entry::begin(replica, id, body.size(), &proven, None).await?;
             let pushed = (start.len() <= PUSHED).then(|| start.clone());
             let created = replica
                 .store
@@ -105,7 +105,7 @@ impl Creation<'_> {
                 match feed.await {
                     Ok((proven, _)) => {
                         let ended = async {
-                            Entry::begin(replica, id, size, &proven)
+                            Entry::begin(replica, id, size, &proven, None)
                                 .await?
                                 .end(created, None)
                                 .await
@@ -116,7 +116,7 @@ impl Creation<'_> {
                 }
             }
             Either::Right((Ok((proven, trailer)), put)) => {
-                match Entry::begin(replica, id, size, &proven).await {
+                match Entry::begin(replica, id, size, &proven, None).await {
                     Ok(entry) => {
                         pipe.write(&trailer).await;
                         pipe.close().await;

@@ -20,7 +20,7 @@ use super::registry::Reporter;
 use super::replica::Replica;
 use super::route::{Db, Route};
 use super::upkeep::{Upkeep, to_runtime};
-use super::{EXPIRES, attached, plan, queries, upload};
+use super::{EXPIRES, attached, plan, queries, raw, upload};
 use crate::token::Scope;
 
 /// The ledger's note of the database's name: an alarm does not tell it.
@@ -141,7 +141,8 @@ impl Database {
         let Ok(route) = Route::of(&request.path()) else {
             return;
         };
-        let is_upload = matches!(route, Route::Segment(..)) && request.inner().method() == "PUT";
+        let is_upload = matches!(route, Route::Segment(..) | Route::Whole(_) | Route::Wal(_))
+            && matches!(request.inner().method().as_str(), "PUT" | "POST");
         match answer {
             Ok(response) if is_upload => {
                 let length = request.headers().get("Content-Length").ok().flatten();
@@ -218,6 +219,9 @@ impl Database {
             }
             Route::Segment(_, id) if method == "PUT" => upload::put(request, body, &replica, id).await,
             Route::Segment(_, id) => queries::holds(request, &replica, id).await,
+            Route::Whole(_) if method == "PUT" => Box::pin(raw::put(request, body, &replica)).await,
+            Route::Wal(_) if method == "POST" => Box::pin(raw::post(request, body, &replica)).await,
+            Route::Wal(_) => raw::get(request, &replica).await,
             Route::Databases | Route::Metrics | Route::Whole(_) | Route::Map(_) => {
                 Err(Failure::new(404, "unknown_route", "No database is named."))
             }

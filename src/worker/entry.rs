@@ -6,6 +6,7 @@ use super::head::Head;
 use super::intake::Proven;
 use super::ledger::{Intent, State};
 use super::lock::Guard;
+use super::raw::{Place, Places};
 use super::replica::Replica;
 use crate::replica::{Position, SegmentId};
 use crate::store;
@@ -20,12 +21,14 @@ pub(super) struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
-    /// Waits for its turn, and makes sure that the segment goes on from where the replica then stands.
+    /// Waits for its turn, and makes sure that the segment goes on from where the replica then stands. With the intent it
+    /// notes where in a WAL that is, and will be.
     pub(super) async fn begin(
         replica: &'a Replica,
         id: SegmentId,
         size: u64,
         proven: &Proven,
+        places: Option<&Places>,
     ) -> Result<Self, Failure> {
         let guard = replica.lock.enter().await?;
         let head = replica.settled(&guard).await?;
@@ -37,6 +40,9 @@ impl<'a> Entry<'a> {
         }
         head.admits(id, &proven.header)?;
         head.admits_content(proven)?;
+        if let Some(places) = places {
+            Place::note(&replica.ledger, places)?;
+        }
         let intent = Intent::new(id, size, &proven.header, proven.checksum);
         replica.ledger.set(&State::known(head, Some(intent.clone())))?;
         // R2 must not be ahead of it.

@@ -81,6 +81,19 @@ impl Failure {
         &self.message
     }
 
+    /// With another word for programs.
+    pub(super) fn with_code(self, code: &'static str) -> Self {
+        Self { code, ..self }
+    }
+
+    /// Tells where the replica stands.
+    pub(super) fn with_head(self, head: Position) -> Self {
+        Self {
+            head: Some(head),
+            ..self
+        }
+    }
+
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self

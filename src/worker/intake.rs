@@ -113,6 +113,15 @@ impl Intake {
 }
 
 impl Proven {
+    /// Of a segment that was made here, with every page that differs.
+    pub(super) fn made(header: Header, checksum: FileChecksum) -> Self {
+        Self {
+            header,
+            checksum,
+            whole_from: Some(Pgno(0)),
+        }
+    }
+
     /// Whether every page after the first `commit` of the database is in the segment.
     pub(super) fn holds_all_after(&self, commit: u32) -> bool {
         let first = next_stored(Pgno(commit), Some(self.header.page_size.lock_page()));

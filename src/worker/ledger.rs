@@ -22,7 +22,8 @@ CREATE TABLE IF NOT EXISTS objects (
   level INTEGER NOT NULL, min_txid TEXT NOT NULL, max_txid TEXT NOT NULL, size INTEGER NOT NULL, timestamp INTEGER,
   sum_before TEXT, sum_after TEXT, page_size INTEGER, commit_pages INTEGER,
   since INTEGER NOT NULL, bundled INTEGER, damaged INTEGER, leaving INTEGER,
-  PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID";
+  PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS page_sums (block INTEGER PRIMARY KEY, sums BLOB NOT NULL)";
 /// The note that says where the replica stands.
 const STATE: &str = "state";
 
@@ -371,6 +372,26 @@ impl Ledger {
             [],
         )?;
         Ok(parse(rows)?.into_iter().map(id_of).collect())
+    }
+
+    /// A block of the page-sum table.
+    pub(super) fn sum_block(&self, block: u32) -> Result<Option<Vec<u8>>, Failure> {
+        let sql = "SELECT sums FROM page_sums WHERE block = ?";
+        let row = self.sql.exec(sql, vec![i64::from(block).into()])?.raw().next();
+        Ok(match row.transpose()?.and_then(|row| row.into_iter().next()) {
+            Some(SqlStorageValue::Blob(sums)) => Some(sums),
+            _ => None,
+        })
+    }
+
+    pub(super) fn set_sum_block(&self, block: u32, sums: Vec<u8>) -> Result<(), Failure> {
+        let values = [i64::from(block).into(), sums.into()];
+        self.run("INSERT OR REPLACE INTO page_sums VALUES (?, ?)", values)
+    }
+
+    /// Drops this block and those after it.
+    pub(super) fn drop_sum_blocks(&self, from: u32) -> Result<(), Failure> {
+        self.run("DELETE FROM page_sums WHERE block >= ?", [i64::from(from).into()])
     }
 
     /// A segment that ends there, one that tells the sum if there is one.

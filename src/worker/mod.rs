@@ -26,6 +26,9 @@
 //! | `GET /v1/?after=&limit=`                           | `{"databases":[…],"next"}`: each as it last reported; needs a token for all |
 //! | `GET /metrics`                                     | the same for Prometheus                                     |
 //! | `GET /v1/{db}/db?txid=\|timestamp=`                | that state, as a database file, whole                       |
+//! | `PUT /v1/{db}/db?after=&salt1=&salt2=&frame=&checksum1=&checksum2=` | 201 `{"position"}`: a database file, as a first snapshot or for the pages that differ |
+//! | `POST /v1/{db}/wal?salt1=&salt2=&offset=&restarted_at=` | 201 `{"position"}`: raw bytes of a WAL; 200 if they end no transaction; 409 with what to send |
+//! | `GET /v1/{db}/wal`                                 | `{"position"}`; the header `Walferry-Wal` says where in the WAL that is: see `raw` |
 //! | `POST /v1/{db}/rebuild`                            | as `GET /v1/{db}`, after reading the bucket again           |
 //! | `GET /v1/{db}/ltx?level=10`, `GET …/ltx/10/{min}-{max}.bundle` | raw segments of the past, bundled: see `crate::replica`      |
 //! | `GET`, `HEAD /v1/{db}/ltx/{level}/{min}-{max}.ltx` | its bytes, or a `Range` of them                             |
@@ -86,6 +89,7 @@ mod queries;
 mod query;
 mod r2;
 mod range;
+mod raw;
 mod rebuild;
 mod registry;
 mod replica;
@@ -161,7 +165,7 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             headers.set(EXPIRES, &expires.to_string())?;
             ask(env, &db, question).await
         }
-        Route::Whole(db) => Box::pin(whole::get(request, env, db)).await,
+        Route::Whole(db) if method != "PUT" => Box::pin(whole::get(request, env, db)).await,
         Route::Map(db) => Box::pin(map::get(request, env, db)).await,
         Route::Databases | Route::Metrics => {
             let question = Request::new(&request.inner().url(), Method::Get)?;
@@ -171,9 +175,13 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
         }
         #[cfg(feature = "fault-points")]
         Route::Fault(fault) => fault_points::run(fault, env, request).await,
-        Route::Head(db) | Route::List(db) | Route::Plan(db) | Route::Rebuild(db) | Route::Segment(db, _) => {
-            ask(env, &db, Request::from(Clone::clone(request.inner()))).await
-        }
+        Route::Head(db)
+        | Route::List(db)
+        | Route::Plan(db)
+        | Route::Rebuild(db)
+        | Route::Wal(db)
+        | Route::Whole(db)
+        | Route::Segment(db, _) => ask(env, &db, Request::from(Clone::clone(request.inner()))).await,
     }
 }
 

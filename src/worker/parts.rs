@@ -299,7 +299,7 @@ async fn complete(
     let parts = upload.etags.iter().enumerate();
     let parts = parts.map(|(before, etag)| UploadedPart::new(part_number(before), etag.clone()));
     let completed = async {
-        let entry = Entry::begin(replica, id, size, proven).await?;
+        let entry = Entry::begin(replica, id, size, proven, None).await?;
         // Completing knows no condition; but nobody else creates objects while the lock is held.
         let created = match replica.store.head(id).await {
             Ok(None) => multipart.complete(parts).await.map(|_| true).map_err(|error| {

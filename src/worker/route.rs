@@ -26,6 +26,8 @@ pub(super) enum Route {
     Follow(Db),
     /// A state, as the file that it is.
     Whole(Db),
+    /// Where in its WAL a database that is sent raw stands; more of it.
+    Wal(Db),
     /// Forgets what the object remembers of a database, and reads the bucket again.
     Rebuild(Db),
     #[cfg(feature = "fault-points")]
@@ -46,6 +48,7 @@ impl Route {
             ["", "v1", db, "map"] => Ok(Self::Map(Db::parse(db)?)),
             ["", "v1", db, "follow"] => Ok(Self::Follow(Db::parse(db)?)),
             ["", "v1", db, "db"] => Ok(Self::Whole(Db::parse(db)?)),
+            ["", "v1", db, "wal"] => Ok(Self::Wal(Db::parse(db)?)),
             ["", "v1", db, "rebuild"] => Ok(Self::Rebuild(Db::parse(db)?)),
             ["", "v1", db, "ltx", level, name] => Ok(Self::Segment(Db::parse(db)?, segment(level, name)?)),
             _ => Err(unknown(path)),
@@ -62,6 +65,7 @@ impl Route {
             | Self::Segment(db, _)
             | Self::Follow(db)
             | Self::Whole(db)
+            | Self::Wal(db)
             | Self::Rebuild(db) => Some(db),
             Self::Databases | Self::Metrics => None,
             #[cfg(feature = "fault-points")]
@@ -72,14 +76,16 @@ impl Route {
     /// What a token must allow.
     pub(super) fn scope(&self, method: &str) -> Scope {
         match self {
-            Self::Segment(..) if method == "PUT" => Scope::Write,
+            Self::Segment(..) | Self::Whole(_) if method == "PUT" => Scope::Write,
+            Self::Wal(_) if method == "POST" => Scope::Write,
             Self::Head(_)
             | Self::List(_)
             | Self::Plan(_)
             | Self::Map(_)
             | Self::Segment(..)
             | Self::Follow(_)
-            | Self::Whole(_) => Scope::Read,
+            | Self::Whole(_)
+            | Self::Wal(_) => Scope::Read,
             Self::Rebuild(_) | Self::Databases | Self::Metrics => Scope::Admin,
             #[cfg(feature = "fault-points")]
             Self::Fault(_) => Scope::Admin,
@@ -90,12 +96,9 @@ impl Route {
     fn methods(&self) -> &'static [&'static str] {
         match self {
             Self::Databases | Self::Metrics => &["GET"],
-            Self::Head(_)
-            | Self::List(_)
-            | Self::Plan(_)
-            | Self::Map(_)
-            | Self::Follow(_)
-            | Self::Whole(_) => &["GET"],
+            Self::Head(_) | Self::List(_) | Self::Plan(_) | Self::Map(_) | Self::Follow(_) => &["GET"],
+            Self::Whole(_) => &["GET", "PUT"],
+            Self::Wal(_) => &["GET", "POST"],
             Self::Segment(..) => &["GET", "HEAD", "PUT"],
             Self::Rebuild(_) => &["POST"],
             #[cfg(feature = "fault-points")]

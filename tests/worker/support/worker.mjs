@@ -48,14 +48,14 @@ function client(url) {
     put: (db, { name, bytes }, options) => json('PUT', `/v1/${db}/ltx/${name}`, { body: bytes, ...options }),
     /** Every object that there is of a database. */
     objects: async (db) => (await json('GET', `/v1/${db}/ltx`)).body.segments,
-    raw: (path, headers, chunks) => raw(url, path, headers, chunks),
+    raw: (path, headers, chunks, method) => raw(url, path, headers, chunks, method),
   };
 }
 
-/** A PUT whose headers and body are sent as they are, however wrong. Among the chunks, `null` hangs up, a promise waits. */
-function raw(url, path, headers, chunks) {
+/** A request whose headers and body are sent as they are, however wrong. Among the chunks, `null` hangs up, a promise waits. */
+function raw(url, path, headers, chunks, method = 'PUT') {
   return new Promise((resolve) => {
-    const request = httpRequest(`${url}${path}`, { method: 'PUT', headers, agent: false });
+    const request = httpRequest(`${url}${path}`, { method, headers, agent: false });
     request.on('error', (error) => resolve({ error }));
     request.on('response', (response) => {
       let text = '';

@@ -1,0 +1,253 @@
+// Databases shipped by curl: raw database files and raw bytes of a WAL, of real databases that SQLite writes.
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { Application } from './support/application.mjs';
+import { hex16 } from './support/ltx.mjs';
+import { code, worker } from './support/worker.mjs';
+
+const { get, json, send, objects, raw } = await worker({ from: 'worker-faults' });
+const folder = mkdtempSync(join(tmpdir(), 'walferry-raw-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+const search = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== undefined)).toString();
+const putDb = (db, bytes, values = {}) => json('PUT', `/v1/${db}/db?${search(values)}`, { body: bytes });
+const postWal = (db, bytes, values) => json('POST', `/v1/${db}/wal?${search(values)}`, { body: bytes });
+/** Where in its WAL the Worker says that it stands. */
+const place = (answer) => Object.fromEntries([...new URLSearchParams(answer.headers.get('Walferry-Wal'))].map(([name, value]) => [name, Number(value)]));
+const restored = async (db) => Buffer.from(await (await send('GET', `/v1/${db}/db`)).arrayBuffer());
+const salts = (wal) => ({ salt1: wal.readUInt32BE(16), salt2: wal.readUInt32BE(20) });
+
+/** A database whose file is shipped, and whose WAL has just started. */
+async function shipped(name, { pageSize = 4096, sql = [] } = {}) {
+  const app = await Application.start(join(folder, `${name}.db`), pageSize);
+  await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', ...sql, 'PRAGMA wal_checkpoint(TRUNCATE)');
+  const first = await putDb(name, app.file(), { ...app.index() });
+  assert.equal(first.status, 201, JSON.stringify(first.body));
+  return { app, first };
+}
+
+/** What the client of the protocol sends: all that is committed, from where the Worker stands. */
+async function ship(name, app, known, values = {}) {
+  const wal = app.wal();
+  const offset = values.offset ?? known.offset;
+  return postWal(name, wal.subarray(offset), { ...salts(wal), offset, ...values });
+}
+
+test('a database file is the first snapshot, and restores as it is', async () => {
+  const { app, first } = await shipped('first');
+  assert.equal(first.body.position.txid, hex16(1));
+  assert.deepEqual(await restored('first'), app.file());
+  const [snapshot] = await objects('first');
+  assert.equal(snapshot.level, 9);
+  const again = await putDb('first', app.file());
+  assert.equal(again.status, 409, JSON.stringify(again.body));
+  assert.equal(code(again), 'position_mismatch');
+  assert.deepEqual(again.body.error.head, first.body.position);
+  await app.end();
+});
+
+test('what is committed is shipped by the bytes of the WAL, however often they are sent', async () => {
+  const { app, first } = await shipped('follow');
+  let known = place(first);
+  for (let round = 0; round < 5; round++) {
+    await app.run(`INSERT INTO item (text) VALUES (randomblob(${1000 + round * 5000}))`, 'UPDATE item SET text = randomblob(10) WHERE id = 1');
+    const values = round === 0 ? { restarted_at: known.end, offset: 0 } : {};
+    const sent = await ship('follow', app, known, values);
+    assert.equal(sent.status, 201, JSON.stringify(sent.body));
+    assert.equal(sent.body.position.txid, hex16(round + 2));
+    known = place(sent);
+    assert.equal(known.end, app.wal().length);
+    for (const offset of [0, 32, known.offset]) {
+      const again = await ship('follow', app, known, { offset });
+      assert.equal(again.status, 200, JSON.stringify(again.body));
+      assert.deepEqual(again.body.position, sent.body.position);
+      assert.deepEqual(place(again), known);
+    }
+    assert.deepEqual(place(await get('/v1/follow/wal')), known);
+    assert.deepEqual(await restored('follow'), app.state());
+  }
+  await app.end();
+});
+
+test('growth, VACUUM and shrinking come through the WAL', async () => {
+  const { app, first } = await shipped('shrink', { pageSize: 512, sql: ['INSERT INTO item (text) VALUES (zeroblob(300000))', 'INSERT INTO item (text) VALUES (randomblob(100000))'] });
+  let known = place(first);
+  const steps = ['DELETE FROM item WHERE id = 1', 'VACUUM', 'INSERT INTO item (text) VALUES (zeroblob(500000))', 'CREATE TABLE other AS SELECT id, hex(text) FROM item WHERE id = 2', 'DROP TABLE other', 'VACUUM'];
+  for (const [round, sql] of steps.entries()) {
+    await app.run(sql);
+    const sent = await ship('shrink', app, known, round === 0 ? { restarted_at: known.end, offset: 0 } : {});
+    assert.equal(sent.status, 201, `${sql}: ${JSON.stringify(sent.body)}`);
+    known = place(sent);
+    assert.deepEqual(await restored('shrink'), app.state(), sql);
+  }
+  await app.end();
+});
+
+test('frames of a transaction that is open are no error, and come again', async () => {
+  const { app, first } = await shipped('open');
+  await app.run('INSERT INTO item (text) VALUES (randomblob(9000))');
+  let known = place(await ship('open', app, place(first), { restarted_at: place(first).end, offset: 0 }));
+  await app.run('PRAGMA cache_size = 5', 'BEGIN', 'INSERT INTO item (text) SELECT randomblob(3000) FROM (SELECT 1 FROM sqlite_schema, (VALUES (1), (2), (3), (4), (5), (6), (7), (8), (9), (10), (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)))');
+  assert(app.wal().length > known.end, 'the cache spilled');
+  const open = await ship('open', app, known);
+  assert.equal(open.status, 200, JSON.stringify(open.body));
+  assert.deepEqual(place(open), known);
+  await app.run('COMMIT');
+  const done = await ship('open', app, known);
+  assert.equal(done.status, 201, JSON.stringify(done.body));
+  assert.deepEqual(await restored('open'), app.state());
+  await app.end();
+});
+
+test('a WAL that started again is taken only from who knows where it ended', async () => {
+  const { app, first } = await shipped('restart');
+  await app.run('INSERT INTO item (text) VALUES (randomblob(9000))');
+  let known = place(await ship('restart', app, place(first), { restarted_at: place(first).end, offset: 0 }));
+  await app.run('PRAGMA wal_checkpoint(RESTART)', "INSERT INTO item (text) VALUES ('next')");
+  assert.equal(salts(app.wal()).salt1, known.salt1 + 1);
+  for (const values of [{ offset: 0 }, { offset: 0, restarted_at: known.end - 4120 }, { offset: 0, restarted_at: 32 }, { offset: known.offset, restarted_at: known.end - 1 }]) {
+    const refused = await ship('restart', app, known, values);
+    assert.equal(refused.status, 409, JSON.stringify(refused.body));
+    assert.equal(code(refused), 'wal_restarted');
+    assert.deepEqual(place(refused), known, 'it says what it holds');
+    assert.equal(refused.body.error.head.txid, hex16(2));
+  }
+  const taken = await ship('restart', app, known, { offset: 0, restarted_at: known.end });
+  assert.equal(taken.status, 201, JSON.stringify(taken.body));
+  assert.deepEqual(await restored('restart'), app.state());
+  known = place(taken);
+
+  await app.run('PRAGMA wal_checkpoint(RESTART)', "INSERT INTO item (text) VALUES ('missed')", 'PRAGMA wal_checkpoint(RESTART)', "INSERT INTO item (text) VALUES ('after')");
+  const missed = await ship('restart', app, known, { offset: 0, restarted_at: known.end });
+  assert.equal(missed.status, 409, 'twice: no client can know what came between');
+  assert.equal(code(missed), 'wal_restarted');
+
+  // The file makes up for it: the pages that differ are taken.
+  await app.run('PRAGMA wal_checkpoint(TRUNCATE)');
+  const { position } = (await get('/v1/restart')).body;
+  const resent = await putDb('restart', app.file(), { after: position.txid, ...app.index() });
+  assert.equal(resent.status, 201, JSON.stringify(resent.body));
+  assert.deepEqual(await restored('restart'), app.file());
+  const raws = (await objects('restart')).filter(({ level }) => level === 0);
+  assert(raws.at(-1).size < app.file().length / 2, 'not the whole of it');
+  await app.run("INSERT INTO item (text) VALUES ('goes on')");
+  const goesOn = await ship('restart', app, place(resent), { offset: 0 });
+  assert.equal(goesOn.status, 201, JSON.stringify(goesOn.body));
+  assert.deepEqual(await restored('restart'), app.state());
+  await app.end();
+});
+
+test('tampered frames, gaps and foreign bytes change nothing', async () => {
+  const { app, first } = await shipped('tamper');
+  await app.run('INSERT INTO item (text) VALUES (randomblob(9000))');
+  const known = place(await ship('tamper', app, place(first), { restarted_at: place(first).end, offset: 0 }));
+  await app.run('INSERT INTO item (text) VALUES (randomblob(9000))');
+  const wal = app.wal();
+  const before = await get('/v1/tamper');
+  const sent = (bytes, values = {}) => postWal('tamper', bytes, { ...salts(wal), offset: known.offset, ...values });
+  const flipped = (at) => {
+    const bytes = Buffer.from(wal.subarray(known.offset));
+    bytes[at] ^= 1;
+    return bytes;
+  };
+  // In the frame that is held: its salts, its checksum.
+  for (const at of [8, 15, 16, 23]) {
+    const answer = await sent(flipped(at));
+    assert.equal(answer.status, 409, JSON.stringify(answer.body));
+    assert.equal(code(answer), 'wal_diverged');
+    assert.deepEqual(place(answer), known);
+  }
+  // In the first frame that is new: there the WAL ends.
+  for (const at of [4120, 4124, 4128, 4136, 4140, 4144, 4144 + 4095]) {
+    const answer = await sent(flipped(at));
+    assert.equal(answer.status, 200, JSON.stringify(answer.body));
+    assert.deepEqual(place(answer), known);
+  }
+  const gap = await sent(wal.subarray(known.end), { offset: known.end });
+  assert.equal(gap.status, 409);
+  assert.equal(code(gap), 'wal_gap');
+  const shifted = await sent(wal.subarray(known.offset + 24));
+  assert.equal(code(shifted), 'wal_diverged');
+  const foreign = await sent(wal, { salt1: 1, salt2: 2, offset: 0 });
+  assert.equal(code(foreign), 'wal_restarted');
+  for (const values of [{ salt1: undefined }, { offset: undefined }, { salt2: 'x' }, { salt1: -1 }, { salt1: 2 ** 32 }, { restarted_at: 'x' }, { frame: 1 }]) {
+    const bad = await sent(wal, values);
+    assert.equal(bad.status, 400, JSON.stringify([values, bad.body]));
+    code(bad);
+  }
+  const { salt1, salt2 } = salts(wal);
+  const unsized = await raw(`/v1/tamper/wal?${search({ salt1, salt2, offset: 0 })}`, { Authorization: 'Bearer the-write-token', 'Transfer-Encoding': 'chunked' }, [wal], 'POST');
+  assert.equal(unsized.status, 411);
+  const huge = await raw(`/v1/tamper/wal?${search({ salt1, salt2, offset: 0 })}`, { Authorization: 'Bearer the-write-token', 'Content-Length': (100 << 20) + 1 }, [Buffer.alloc((100 << 20) + 1)], 'POST');
+  assert.equal(huge.status, 413, JSON.stringify(huge));
+  assert.deepEqual((await get('/v1/tamper')).body, before.body);
+  assert.equal((await sent(wal.subarray(known.offset))).status, 201);
+  assert.deepEqual(await restored('tamper'), app.state());
+  await app.end();
+});
+
+test('files that are no databases are refused', async () => {
+  const { app } = await shipped('valid');
+  const file = app.file();
+  const changed = (at, byte) => {
+    const bytes = Buffer.from(file);
+    bytes[at] = byte;
+    return bytes;
+  };
+  for (const bytes of [Buffer.from('x'), Buffer.alloc(4096), changed(0, 0x54), changed(16, 0), changed(16, 0x21), file.subarray(0, -1), changed(31, file[31] + 1)]) {
+    const answer = await putDb('invalid', bytes);
+    assert.equal(answer.status, 422, JSON.stringify(answer.body));
+    assert.equal(code(answer), 'invalid_database');
+  }
+  const partly = await putDb('invalid', file, { salt1: 1 });
+  assert.equal(partly.status, 400);
+  assert.deepEqual(await objects('invalid'), []);
+  assert.equal((await putDb('invalid', file)).status, 201);
+  const unknown = await postWal('invalid', Buffer.alloc(32), { salt1: 1, salt2: 2, offset: 0 });
+  assert.equal(unknown.status, 409);
+  assert.equal(code(unknown), 'wal_unknown');
+  await app.end();
+});
+
+test('a file of many parts, and a transaction of many megabytes', { timeout: 120_000 }, async () => {
+  const { app, first } = await shipped('large', { sql: ['INSERT INTO item (text) VALUES (randomblob(24000000))'] });
+  assert.deepEqual(await restored('large'), app.file());
+  let known = place(first);
+  await app.run('INSERT INTO item (text) VALUES (randomblob(6000000))', 'INSERT INTO item (text) VALUES (randomblob(6000000))', "INSERT INTO item (text) VALUES ('end')");
+  let sent = await ship('large', app, known, { restarted_at: known.end, offset: 0 });
+  let count = 0;
+  for (; place(sent).end < app.wal().length; count++) {
+    assert.equal(sent.status, 201, JSON.stringify(sent.body));
+    assert(count < 5);
+    sent = await ship('large', app, place(sent));
+  }
+  assert(count > 0, 'it was too much for one segment');
+  assert.deepEqual(await restored('large'), app.state());
+  await app.run('INSERT INTO item (text) VALUES (randomblob(30000000))');
+  const refused = await ship('large', app, place(sent));
+  assert.equal(refused.status, 413, JSON.stringify(refused.body));
+  assert.equal(code(refused), 'transaction_too_large');
+  await app.end();
+});
+
+test('what others shipped in between ends the place in the WAL, and the file brings it back', async () => {
+  const { app, first } = await shipped('between');
+  const known = place(first);
+  await app.run("INSERT INTO item (text) VALUES ('one')");
+  assert.equal((await ship('between', app, known, { restarted_at: known.end, offset: 0 })).status, 201);
+  await app.run("INSERT INTO item (text) VALUES ('two')", 'PRAGMA wal_checkpoint(TRUNCATE)');
+  const { txid } = (await get('/v1/between')).body.position;
+  assert.equal((await putDb('between', app.file(), { after: txid })).status, 201, 'without a place in the WAL');
+  assert.equal((await get('/v1/between/wal')).headers.get('Walferry-Wal'), null);
+  await app.run("INSERT INTO item (text) VALUES ('three')");
+  const unknown = await ship('between', app, known, { offset: 0 });
+  assert.equal(code(unknown), 'wal_unknown');
+  await app.run('PRAGMA wal_checkpoint(TRUNCATE)');
+  const again = await putDb('between', app.file(), { after: hex16(BigInt(`0x${txid}`) + 1n), ...app.index() });
+  assert.equal(again.status, 201, JSON.stringify(again.body));
+  assert.deepEqual(await restored('between'), app.file());
+  await app.end();
+});
