@@ -251,3 +251,73 @@ test('what others shipped in between ends the place in the WAL, and the file bri
   assert.deepEqual(await restored('between'), app.file());
   await app.end();
 });
+
+const arm = async (point) => assert.equal((await json('POST', `/v1/-/arm/${point}/panic`)).status, 200);
+
+test('cut off at any point, an upload of a WAL is there whole or not at all, and the next goes on', { timeout: 120_000 }, async () => {
+  const { app, first } = await shipped('faults');
+  let known = place(first);
+  for (const point of ['raw_cut', 'intent_recorded', 'object_created', 'committed', 'raw_saved']) {
+    await app.run('INSERT INTO item (text) VALUES (randomblob(9000))', 'UPDATE item SET text = randomblob(5000) WHERE id = 1');
+    const again = () => (known.end === 32 ? { restarted_at: known.end, offset: 0 } : {});
+    await arm(point);
+    const died = await ship('faults', app, known, again());
+    assert.equal(died.status, 503, `${point}: ${JSON.stringify(died.body)}`);
+    known = place(await get('/v1/faults/wal'));
+    const sent = await ship('faults', app, known, again());
+    assert([200, 201].includes(sent.status), `${point}: ${JSON.stringify(sent.body)}`);
+    known = place(sent);
+    assert.equal(known.end, app.wal().length, point);
+    assert.deepEqual(await restored('faults'), app.state(), point);
+    // The sums of the pages are right, too.
+    await app.run('UPDATE item SET text = randomblob(6000) WHERE id = 1');
+    const next = await ship('faults', app, known);
+    assert.equal(next.status, 201, `${point}: ${JSON.stringify(next.body)}`);
+    known = place(next);
+    assert.deepEqual(await restored('faults'), app.state(), point);
+  }
+  await app.end();
+});
+
+test('cut off at any point, a database file is there whole or not at all', { timeout: 120_000 }, async () => {
+  const app = await Application.start(join(folder, 'faulty-file.db'), 4096);
+  await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', 'INSERT INTO item (text) VALUES (randomblob(12000000))', 'PRAGMA wal_checkpoint(TRUNCATE)');
+  for (const point of ['raw_part', 'raw_cut', 'intent_recorded', 'object_created', 'committed', 'raw_saved']) {
+    const db = `file-${point}`;
+    await arm(point);
+    const died = await putDb(db, app.file(), app.index());
+    assert.equal(died.status, 503, `${point}: ${JSON.stringify(died.body)}`);
+    const head = await get(`/v1/${db}`);
+    if (head.body.position.txid === hex16(0)) {
+      assert.deepEqual(await objects(db), [], point);
+      assert.equal((await putDb(db, app.file(), app.index())).status, 201, point);
+    }
+    assert.equal((await objects(db)).length, 1, point);
+    const file = app.file();
+    assert((await restored(db)).equals(file), point);
+    await app.run(`INSERT INTO item (text) VALUES ('${point}')`);
+    const known = place(await get(`/v1/${db}/wal`));
+    const next = await ship(db, app, known, { offset: 0, restarted_at: known.end });
+    assert.equal(next.status, 201, `${point}: ${JSON.stringify(next.body)}`);
+    assert((await restored(db)).equals(app.state()), point);
+    await app.run('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+  await app.end();
+});
+
+test('an upload that hangs up leaves nothing', async () => {
+  const app = await Application.start(join(folder, 'hang-up.db'), 4096);
+  await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', 'INSERT INTO item (text) VALUES (randomblob(300000))', 'PRAGMA wal_checkpoint(TRUNCATE)');
+  const file = app.file();
+  await raw('/v1/hang-up/db', { Authorization: 'Bearer the-write-token', 'Content-Length': file.length }, [file.subarray(0, 100_000), null]);
+  assert.deepEqual(await objects('hang-up'), []);
+  const first = await putDb('hang-up', file, app.index());
+  assert.equal(first.status, 201);
+  await app.run('INSERT INTO item (text) VALUES (randomblob(300000))');
+  const wal = app.wal();
+  await raw(`/v1/hang-up/wal?${search({ ...salts(wal), offset: 0, restarted_at: 32 })}`, { Authorization: 'Bearer the-write-token', 'Content-Length': wal.length }, [wal.subarray(0, 150_000), null], 'POST');
+  assert.deepEqual((await get('/v1/hang-up')).body.position, first.body.position);
+  assert.equal((await ship('hang-up', app, place(first), { offset: 0, restarted_at: 32 })).status, 201);
+  assert.deepEqual(await restored('hang-up'), app.state());
+  await app.end();
+});
