@@ -15,7 +15,7 @@ import { stuck } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
 
 const KEY = 'a-key-that-is-long-enough-for-a-test';
-const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY } });
+const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY, WALFERRY_PUBLIC_DATABASES: 'shop' } });
 const server = await source(to, 'shop');
 after(() => server.stop());
 await server.run(
@@ -173,6 +173,16 @@ test('all databases of a Worker, with lag and size, for an admin; from there int
   await page.locator('#workbench').waitFor();
   await page.locator('#all-databases').click();
   await page.locator('#fleet').waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('what everybody may read needs no token', async () => {
+  const page = await tab(chromium, to.url);
+  await page.locator('#database').fill('shop');
+  await page.keyboard.press('Enter');
+  await page.locator('#workbench').waitFor();
+  await page.locator('#lamp.current').waitFor();
   assert.deepEqual(page.complaints, []);
   await page.close();
 });
