@@ -46,7 +46,8 @@ export class Desk {
 
   /** Asks the first question: the last of the time before, or `sql`. */
   async start(sql) {
-    await this.run(this.#history.last ?? sql, { remember: false });
+    // Who has begun to write is not interrupted.
+    if (!this.#editor.text && this.#asked === undefined) await this.run(this.#history.last ?? sql, { remember: false });
     // On a touch screen that would bring up the keyboard, over the answer.
     if (matchMedia('(pointer: fine)').matches) this.#editor.focus();
   }
