@@ -22,7 +22,7 @@ const ENOUGH: usize = 8 << 20;
 /// The most that one transaction may change.
 const MAX_TRANSACTION: usize = 16 << 20;
 /// Of pages by which a database grew and that are not in its WAL: SQLite leaves out few.
-const MAX_ZEROS: u32 = 65_536;
+const MAX_ZEROS: u32 = 16_384;
 
 pub(in crate::worker) async fn post(
     request: &Request,
@@ -55,8 +55,9 @@ pub(in crate::worker) async fn post(
         return told(200, head.position, Some(&place));
     };
     let mut cut = Cut::new(replica, head, read.cursor.page_size, read.commit).await?;
+    let zeros = vec![0; read.cursor.page_size.len()];
     for (pgno, page) in read.pages {
-        cut.page(pgno, &page)?;
+        cut.page(pgno, if page.is_empty() { &zeros } else { &page })?;
     }
     let (position, is_new) = cut.create(read.commit, Some(read.cursor)).await?;
     let place = Place {
@@ -81,7 +82,7 @@ struct Reading {
     is_full: bool,
 }
 
-/// The newest version of each page that committed transactions changed.
+/// The newest version of each page that committed transactions changed; an empty one is zeros.
 #[derive(Debug)]
 struct Read {
     pages: BTreeMap<Pgno, Vec<u8>>,
@@ -217,7 +218,7 @@ impl Reading {
             .filter(absent);
         let zeros: Vec<Pgno> = zeros.collect();
         for pgno in zeros {
-            read.pages.insert(pgno, vec![0; read.cursor.page_size.len()]);
+            read.pages.insert(pgno, Vec::new());
         }
         Ok(Some(read))
     }
