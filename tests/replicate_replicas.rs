@@ -312,6 +312,51 @@ fn two_databases_never_share_a_replica_unless_one_takes_it_over() {
 }
 
 #[test]
+fn a_folder_copied_with_its_local_state_is_another_database() {
+    run(async {
+        let (ours, theirs) = (Place::new(), Place::new());
+        let gate = Gate::new(&ours.path("replica"));
+        let first = start(&ours.path("app.db"), &[&gate], |_, _| {});
+        first.sync().await;
+        first.stop().await.unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([ours.path("app.db"), ours.path(".app.db-walferry")])
+            .arg(theirs.folder.path())
+            .status();
+        assert!(copied.unwrap().success());
+        app(&["commit", &theirs.db(), "of the copy"]).await;
+        let error = start(&theirs.path("app.db"), &[&gate], |_, _| {}).ended().await;
+        let sentence = error.to_string();
+        assert!(matches!(error, Error::Owned { .. }), "{sentence}");
+        assert!(sentence.contains(&ours.db()), "it names the owner: {sentence}");
+        assert_eq!(
+            gate.list_all(Txid::ZERO).await.unwrap().len(),
+            1,
+            "nothing was written"
+        );
+
+        let second = start(&theirs.path("app.db"), &[&gate], |options, _| {
+            options.takeover = true
+        });
+        second.sync().await;
+        second.stop().await.unwrap();
+        let error = start(&ours.path("app.db"), &[&gate], |_, _| {}).ended().await;
+        assert!(matches!(error, Error::Owned { .. }), "{error}");
+
+        // What was moved, local state and all, is the same database as before.
+        let moved = Place::new();
+        for file in ["app.db", "app.db-wal", "app.db-shm", ".app.db-walferry"] {
+            fs::rename(theirs.path(file), moved.path(file)).ok();
+        }
+        app(&["commit", &moved.db(), "of the copy, moved"]).await;
+        let third = start(&moved.path("app.db"), &[&gate], |_, _| {});
+        third.sync().await;
+        third.stop().await.unwrap();
+    });
+}
+
+#[test]
 fn a_copy_restored_elsewhere_goes_on_with_its_replica() {
     run(async {
         let place = Place::new();

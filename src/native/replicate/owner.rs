@@ -5,6 +5,8 @@
 //! does not write; who takes a replica over adds one.
 
 use std::cell::RefCell;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -80,10 +82,7 @@ impl Identity {
         if let Some(id) = self.id() {
             return Ok(id);
         }
-        let id = draw().map_err(|source| Error::Io {
-            what: "cannot read /dev/urandom".to_owned(),
-            source,
-        })?;
+        let id = draw_id()?;
         self.keep(&id)?;
         Ok(id)
     }
@@ -107,7 +106,17 @@ pub(super) async fn claim(
         let last = newest(store).await?;
         let number = match &last {
             None => Txid::FIRST,
-            Some((_, record)) if identity.id().as_ref() == Some(&record.id) => return Ok(Ok(())),
+            Some((_, record)) if identity.id().as_ref() == Some(&record.id) => {
+                if !is_copied(record, &identity.database, &identity.host) {
+                    return Ok(Ok(()));
+                }
+                if how != Claim::TakeOver {
+                    return Ok(Err(record.clone()));
+                }
+                // From here on the two are told apart.
+                identity.keep(&draw_id()?)?;
+                continue;
+            }
             // The local state was lost; where another replica was asked first, there is a new identity already.
             Some((_, record)) if identity.is_of_this_place(record) && identity.id().is_none() => {
                 identity.keep(&record.id)?;
@@ -157,9 +166,27 @@ pub async fn other_owner(
         return Ok(None);
     };
     let state = state.unwrap_or_else(|| StateFolder::beside(database));
-    let is_ours = StateFolder::identity_in(&state).as_ref() == Some(&record.id);
-    let is_of_this_place = record.database == database && record.host == this_host();
+    let host = this_host();
+    let is_ours =
+        StateFolder::identity_in(&state).as_ref() == Some(&record.id) && !is_copied(&record, database, &host);
+    let is_of_this_place = record.database == database && record.host == host;
     Ok((!is_ours && !is_of_this_place).then(|| record.to_string()))
+}
+
+/// Whether the database of the record is still where it was, with the identity that is ours too: one of the two was
+/// copied, its local state with it. What was moved has left its place.
+fn is_copied(record: &Record, database: &Path, host: &str) -> bool {
+    if record.host != host || record.database == database {
+        return false;
+    }
+    let place = |path: &Path| {
+        let metadata = fs::metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    let theirs = place(&record.database);
+    theirs.is_some()
+        && theirs != place(database)
+        && StateFolder::identity_in(&StateFolder::beside(&record.database)).as_ref() == Some(&record.id)
 }
 
 fn this_host() -> String {
@@ -190,11 +217,18 @@ fn id_of(number: Txid) -> SegmentId {
     }
 }
 
+fn draw_id() -> Result<String, Error> {
+    draw().map_err(|source| Error::Io {
+        what: "cannot read /dev/urandom".to_owned(),
+        source,
+    })
+}
+
 /// 128 random bits.
 fn draw() -> std::io::Result<String> {
     use std::io::Read;
     let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
