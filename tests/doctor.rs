@@ -247,6 +247,18 @@ fn permissions_are_those_of_the_user_that_asks() {
         mode(&wal, 0o444);
         errors("wal-owner");
     }
+    // Who did not ask is told the same.
+    mode(&wal, if as_root { 0o600 } else { 0o000 });
+    let replica = format!("file://{}/replica", place.folder.path().display());
+    let mut replicate = someone();
+    replicate.args(["replicate", "-once"]).arg(&place.db).arg(replica);
+    let output = replicate.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        stderr.contains("app.db-wal cannot be read and written"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
 }
 
 #[test]

@@ -1,12 +1,15 @@
 //! One of our connections to a live database. It never writes: it reads, pins, and copies frames back.
 
 use std::ffi::c_int;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags, ffi};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+use rustix::process::geteuid;
 
 use super::Error;
 
@@ -225,7 +228,22 @@ fn sqlite_error(action: &'static str, path: &Path, source: rusqlite::Error) -> E
     match source.sqlite_error_code() {
         _ if is_busy(&source) => Error::Busy { action, path },
         Some(ErrorCode::NotADatabase) => Error::NotSqlite(path),
-        Some(ErrorCode::ReadOnly) => Error::ReadOnly(path),
+        Some(ErrorCode::ReadOnly) => locked_out(&path).unwrap_or(Error::ReadOnly(path)),
+        Some(ErrorCode::CannotOpen) => locked_out(&path).unwrap_or(Error::Sqlite { action, path, source }),
         _ => Error::Sqlite { action, path, source },
     }
+}
+
+/// The file beside a database that this user may not use, if that is what SQLite fails at: it does not say.
+fn locked_out(database: &Path) -> Option<Error> {
+    ["-wal", "-shm"].into_iter().find_map(|suffix| {
+        let mut file = database.as_os_str().to_owned();
+        file.push(suffix);
+        let file = PathBuf::from(file);
+        let owner = std::fs::metadata(&file).ok()?.uid();
+        let wanted = Access::READ_OK | Access::WRITE_OK;
+        let is_usable = accessat(CWD, &file, wanted, AtFlags::EACCESS).is_ok();
+        let uid = geteuid().as_raw();
+        (!is_usable).then_some(Error::Beside { file, uid, owner })
+    })
 }

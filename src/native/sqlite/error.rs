@@ -27,6 +27,20 @@ pub enum Error {
     /// Read-only media or permissions.
     #[error("{0} can only be read: following it needs write permission to it and to its directory")]
     ReadOnly(PathBuf),
+    /// -wal or -shm of another user: who opened the database as root, most often.
+    #[error(
+        "{file} cannot be read and written by this user (uid {uid}), it belongs to uid {owner}: run the application \
+         and walferry as one user; if nothing has the database open, chown the file to the owner of the database, \
+         but never delete it"
+    )]
+    Beside {
+        /// The file beside the database.
+        file: PathBuf,
+        /// Who we are.
+        uid: u32,
+        /// Whose it is.
+        owner: u32,
+    },
     /// This process follows the file already.
     #[error("{0} is followed by this process already")]
     AlreadyOpen(PathBuf),
@@ -107,6 +121,7 @@ impl Error {
             | Self::NotSqlite(_)
             | Self::NotWal(_)
             | Self::ReadOnly(_)
+            | Self::Beside { .. }
             | Self::AlreadyOpen(_)
             | Self::TooOld(_) => Class::Input,
             Self::Exclusive(_) | Self::Busy { .. } => Class::Busy,
