@@ -144,6 +144,8 @@ fn once_ships_all_that_can_be_and_names_the_others() {
 #[test]
 fn the_databases_of_a_configuration_are_listed() {
     let scene = Scene::new();
+    create(&scene.path("dbs/a.db"), 1);
+    fs::write(scene.path("dbs/notes.db"), "these are no pages").unwrap();
     let file = scene.configure(WATCHED);
     let run = |extra: &[&str]| {
         let output = walferry()
@@ -160,6 +162,10 @@ fn the_databases_of_a_configuration_are_listed() {
     let json: serde_json::Value = serde_json::from_str(&run(&["-json"])).unwrap();
     assert_eq!(json[0]["path"], dbs.to_str().unwrap());
     assert_eq!(json[0]["pattern"], "*.db");
+    // And what is in it, with the place that each has.
+    assert_eq!(json[1]["path"], scene.path("dbs/a.db").to_str().unwrap());
+    assert_eq!(json[1]["replicas"][0], scene.replica("a.db").url());
+    assert_eq!(json.as_array().unwrap().len(), 2, "{json}");
     // It is found by the environment too, and what is wrong with it is a matter of usage.
     fs::write(&file, "dbs:\n  - pth: /a\n").unwrap();
     let output = walferry()

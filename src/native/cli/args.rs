@@ -10,6 +10,7 @@ use super::doctor::Doctor;
 use super::failure::EXIT_CODES;
 use super::info::Info;
 use super::list::List;
+use super::live::{Register, Start, Stop, Unregister};
 use super::ltx::Ltx;
 use super::replicate::Replicate;
 use super::reset::Reset;
@@ -58,6 +59,10 @@ pub(super) enum Command {
     Sync(Sync),
     List(List),
     Info(Info),
+    Register(Register),
+    Unregister(Unregister),
+    Stop(Stop),
+    Start(Start),
     Restore(Restore),
     Verify(Verify),
     Ltx(Ltx),

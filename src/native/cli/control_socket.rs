@@ -39,11 +39,17 @@ impl ControlSocket {
     }
 }
 
+/// The database that is meant, in the words of who runs there.
+pub(super) fn absolute(database: &Path) -> Result<PathBuf, Failure> {
+    std::path::absolute(database)
+        .map_err(|error| Failure::new(Class::Usage, format!("{}: {error}", database.display())))
+}
+
 /// A question there, and how its answer is told.
 #[derive(Debug, Args)]
 pub(super) struct Question {
     /// Wait no longer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::interval)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = values::wait)]
     timeout: Duration,
 
     #[command(flatten)]

@@ -7,8 +7,11 @@ use super::config_file::ConfigFile;
 use super::failure::Failure;
 use super::output;
 use crate::native::config::Replica;
+use crate::native::fleet::look;
 
 /// List the databases of a configuration, and where they go
+///
+/// Of a folder, its pattern and the databases that are in it now.
 #[derive(Debug, Args)]
 pub(super) struct Databases {
     #[command(flatten)]
@@ -42,12 +45,25 @@ pub(super) fn run(arguments: &Databases) -> Result<(), Failure> {
         pattern: None,
         replicas: urls(&database.replicas),
     });
-    let folders = config.folders.iter().map(|folder| Row {
-        path: folder.path.display().to_string(),
-        pattern: Some(folder.pattern.glob().to_string()),
-        replicas: urls(folder.replicas()),
-    });
-    let rows: Vec<Row> = databases.chain(folders).collect();
+    let mut rows: Vec<Row> = databases.collect();
+    for folder in &config.folders {
+        rows.push(Row {
+            path: folder.path.display().to_string(),
+            pattern: Some(folder.pattern.glob().to_string()),
+            replicas: urls(folder.replicas()),
+        });
+        // What is in it now.
+        for (path, database) in look(std::slice::from_ref(folder)) {
+            match database {
+                Ok(database) => rows.push(Row {
+                    path: path.display().to_string(),
+                    pattern: None,
+                    replicas: urls(&database.replicas),
+                }),
+                Err(why) => tracing::warn!("{}: {why}", path.display()),
+            }
+        }
+    }
     if arguments.json {
         return output::json(&rows);
     }

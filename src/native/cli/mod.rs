@@ -11,6 +11,7 @@ mod exec;
 mod failure;
 mod info;
 mod list;
+mod live;
 mod log_lines;
 mod logging;
 mod ltx;
@@ -74,6 +75,10 @@ fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Sync(command) => with_runtime(|signals| sync::run(command, signals)),
         Command::List(command) => with_runtime(|_| list::run(command)),
         Command::Info(command) => with_runtime(|_| info::run(command)),
+        Command::Register(command) => with_runtime(|_| live::register(command)),
+        Command::Unregister(command) => with_runtime(|_| live::unregister(command)),
+        Command::Stop(command) => with_runtime(|_| live::stop(command)),
+        Command::Start(command) => with_runtime(|_| live::start(command)),
         Command::Restore(command) => with_runtime(|signals| restore::run(command, signals)),
         Command::Verify(command) => with_runtime(|signals| verify::run(command, signals)),
         Command::Ltx(command) => with_runtime(|signals| ltx::run(command, signals)),

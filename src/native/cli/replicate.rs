@@ -4,18 +4,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use futures_util::{TryStreamExt, stream};
 
 use super::config_file::ConfigFile;
 use super::failure::{Class, Failure};
 use super::signals::Signals;
 use super::{exec, logging, values};
 use crate::ltx::Codec;
-use crate::native::config::{Config, Database, Folder, Replica, Socket};
+use crate::native::config::{Config, Database, Defaults, Folder, Replica, Socket};
 use crate::native::fleet::control::Control;
 use crate::native::fleet::{Fleet, Lost, Wishes, restore_missing};
 use crate::native::metrics::{self, Address, Heartbeat, Pulse};
 use crate::native::replicate::Environment;
 use crate::native::store::Destination;
+
+/// How many databases are restored at a time: each reads in parallel and decodes on all cores by itself.
+const RESTORES: usize = 4;
 
 /// Follow live databases and ship what they commit
 ///
@@ -86,7 +90,7 @@ pub(super) struct Replicate {
     #[arg(long, value_name = "ADDRESS")]
     addr: Option<Address>,
 
-    /// Take commands (walferry sync) at this socket
+    /// Take commands (walferry sync, list, stop, register) at this socket
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
 
@@ -102,6 +106,7 @@ struct Task {
     addr: Option<Address>,
     heartbeat: Option<Pulse>,
     socket: Option<Socket>,
+    defaults: Defaults,
     exec: Option<Vec<String>>,
     /// A database that fails is the end of it.
     strict: bool,
@@ -144,28 +149,32 @@ pub(super) async fn run(arguments: Replicate, signals: Signals) -> Result<(), Fa
         .transpose()
         .map_err(|error| Failure::new(Class::Unexpected, format!("no heartbeat can be sent: {error}")))?;
     let _control = match &task.socket {
-        Some(socket) => Some(Control::listen(socket, fleet.clone()).map_err(|error| {
-            let path = socket.path.display();
-            Failure::new(
-                Class::Unexpected,
-                format!("cannot take commands at {path}: {error}"),
-            )
-        })?),
+        Some(socket) => Some(
+            Control::listen(socket, fleet.clone(), task.defaults.clone()).map_err(|error| {
+                let path = socket.path.display();
+                Failure::new(
+                    Class::Unexpected,
+                    format!("cannot take commands at {path}: {error}"),
+                )
+            })?,
+        ),
         None => None,
     };
     let child = signals.child();
     let mut signaled = std::pin::pin!(signals.first());
-    for database in &task.databases {
-        if arguments.restore_if_db_not_exists || database.treatment.restore_if_missing {
-            let what = format!("cannot restore {}", database.path.display());
-            tokio::select! {
-                restored = restore_missing(database) => {
-                    restored.map_err(|error| Failure::from(error).while_doing(what))?;
-                }
-                signal = &mut signaled => {
-                    return Err(Failure::new(Class::Interrupted(signal), "broken off while restoring"));
-                }
-            }
+    let missing = task
+        .databases
+        .iter()
+        .filter(|database| arguments.restore_if_db_not_exists || database.treatment.restore_if_missing);
+    let restored = stream::iter(missing.map(Ok)).try_for_each_concurrent(RESTORES, async |database| {
+        let what = format!("cannot restore {}", database.path.display());
+        let restored = restore_missing(database).await;
+        restored.map_err(|error| Failure::from(error).while_doing(what))
+    });
+    tokio::select! {
+        restored = restored => restored?,
+        signal = &mut signaled => {
+            return Err(Failure::new(Class::Interrupted(signal), "broken off while restoring"));
         }
     }
     let mut ended = None;
@@ -248,6 +257,7 @@ impl Task {
             addr: arguments.addr.clone(),
             heartbeat: None,
             socket: socket(arguments),
+            defaults: Defaults::default(),
             exec: arguments.exec.as_deref().map(words).transpose()?,
             // An application runs on, and has its database followed as soon as that can be.
             strict: arguments.exec.is_none(),
@@ -261,7 +271,8 @@ impl Task {
         for warning in &config.warnings {
             tracing::warn!("{}:{warning}", config.file.display());
         }
-        if config.databases.is_empty() && config.folders.is_empty() {
+        let may_come = socket(arguments).is_some() || config.socket.is_some();
+        if config.databases.is_empty() && config.folders.is_empty() && (arguments.once || !may_come) {
             let file = config.file.display();
             return Err(Failure::new(
                 Class::Usage,
@@ -278,6 +289,7 @@ impl Task {
             addr: arguments.addr.clone().or(config.addr),
             heartbeat: config.heartbeat,
             socket: socket(arguments).or(config.socket),
+            defaults: config.defaults,
             exec,
             strict: false,
             shutdown_timeout: config.shutdown_timeout,

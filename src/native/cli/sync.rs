@@ -31,7 +31,7 @@ pub(super) struct Sync {
     wait: bool,
 
     /// Wait no longer
-    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::interval)]
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = values::wait)]
     timeout: Duration,
 
     #[command(flatten)]

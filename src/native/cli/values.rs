@@ -18,6 +18,12 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("it must be longer than nothing: {example}"))
 }
 
+/// `30s`; `30` is seconds, as Litestream's commands take it.
+pub(super) fn wait(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|&seconds: &u64| seconds > 0);
+    seconds.map_or_else(|| interval(text), |seconds| Ok(Duration::from_secs(seconds)))
+}
+
 /// One level, or all.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Levels(pub(super) Option<Level>);

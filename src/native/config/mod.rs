@@ -9,6 +9,7 @@
 
 mod bucket;
 mod database;
+mod defaults;
 mod expand;
 mod foreign;
 mod logging;
@@ -20,6 +21,7 @@ mod tree;
 pub(crate) mod values;
 
 pub use database::{Database, Folder, State, Treatment};
+pub use defaults::{Defaults, real_path};
 pub use logging::Logging;
 pub use problem::{Error, Place, Problem};
 pub use replica::Replica;
@@ -61,6 +63,8 @@ pub struct Config {
     pub logging: Logging,
     /// How long a shutdown waits for the replicas.
     pub shutdown_timeout: Duration,
+    /// What a database has that is named later.
+    pub defaults: Defaults,
     /// What works otherwise than the file may suggest.
     pub warnings: Vec<Problem>,
 }
@@ -134,6 +138,7 @@ impl Config {
             shutdown_timeout: section
                 .value("shutdown-sync-timeout", values::duration)
                 .unwrap_or(Duration::from_secs(30)),
+            defaults: Defaults(settings.clone()),
             warnings: Vec::new(),
         };
         for node in section.list("dbs") {

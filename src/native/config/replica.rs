@@ -110,7 +110,7 @@ impl Settings {
     }
 
     /// A replica with these settings.
-    fn replica(self, destination: Destination, place: Place) -> Replica {
+    pub(super) fn replica(self, destination: Destination, place: Place) -> Replica {
         let access = Access {
             token: self.token.clone().or(Access::from_environment().token),
         };
@@ -126,7 +126,7 @@ impl Settings {
     }
 
     /// Where it is, by the keys that say so.
-    fn destination(&self, keys: Keys) -> Result<Destination, (Place, String)> {
+    pub(super) fn destination(&self, keys: Keys) -> Result<Destination, (Place, String)> {
         let Keys {
             kind,
             url,
@@ -191,12 +191,12 @@ impl Settings {
 }
 
 /// The keys that say where a replica is.
-struct Keys {
-    kind: Option<(String, Place)>,
-    url: Option<(String, Place)>,
-    path: Option<(String, Place)>,
+pub(super) struct Keys {
+    pub(super) kind: Option<(String, Place)>,
+    pub(super) url: Option<(String, Place)>,
+    pub(super) path: Option<(String, Place)>,
     /// The replica's own.
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Replica {

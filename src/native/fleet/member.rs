@@ -24,11 +24,21 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const LONGEST_START: Duration = Duration::from_secs(2);
 const START_LOOK: Duration = Duration::from_millis(20);
 
+/// How a database came here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Arguments or the configuration name it.
+    Named,
+    /// It is in a folder: it goes when the file goes.
+    Folder,
+    /// Somebody asked for it while the fleet ran.
+    Registered,
+}
+
 /// A database, and what is known of it.
 pub(super) struct Member {
     database: Database,
-    /// Found in a folder: it goes when the file goes.
-    is_scanned: bool,
+    origin: Origin,
     status: Rc<DatabaseStatus>,
     /// Its destinations, once they are open: what was asked of them is counted over all restarts.
     stores: OnceCell<Vec<Rc<dyn Store>>>,
@@ -38,7 +48,7 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(database: Database, is_scanned: bool) -> Self {
+    pub(super) fn new(database: Database, origin: Origin) -> Self {
         let replicas = database.replicas.iter().map(|replica| {
             let destination = &replica.destination;
             ReplicaStatus::new(destination.to_string(), destination.kind())
@@ -46,7 +56,7 @@ impl Member {
         Self {
             status: DatabaseStatus::new(database.path.clone(), replicas.collect()),
             database,
-            is_scanned,
+            origin,
             stores: OnceCell::new(),
             requests: RefCell::default(),
             stop: watch::Sender::new(None),
@@ -57,8 +67,16 @@ impl Member {
         &self.database.path
     }
 
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        self.origin
+    }
+
     pub(super) fn is_scanned(&self) -> bool {
-        self.is_scanned
+        self.origin == Origin::Folder
     }
 
     pub(super) fn status(&self) -> &Rc<DatabaseStatus> {
@@ -110,7 +128,7 @@ impl Member {
             let moved = matches!(&error, Error::Database(error) if error.class() == sqlite::Class::Moved);
             if (wishes.strict || wishes.once) && !moved || self.stop.borrow().is_some() {
                 // What was deleted on purpose is not a failure of ours.
-                let gone = self.is_scanned && !self.path().exists();
+                let gone = self.is_scanned() && !self.path().exists();
                 return if gone { Ok(()) } else { Err(error) };
             }
             if began.elapsed() > LONGEST_WAIT {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  folders ──entries come and go──▶ Fleet ──starts, lets go──▶ Member ──engine──▶ its replicas
-//!  control socket ──sync──────────────┘                          └─ fails: again after a while, the others run on
+//!  control socket ──sync, orders──────┘                          └─ fails: again after a while, the others run on
 //! ```
 //!
 //! An idle fleet waits for the system to tell it of writes, and for nothing else.
@@ -11,13 +11,14 @@ pub mod control;
 mod descriptors;
 mod drill;
 mod member;
+mod orders;
 mod restore;
 mod scan;
 
 pub use restore::restore_missing;
 pub use scan::{Found, look};
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -26,11 +27,13 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-use self::member::Member;
+use self::member::{Member, Origin};
+use self::orders::Orders;
 use self::scan::Scanner;
 use super::config::{Database, Folder};
 use super::replicate::{self, Environment, SyncRequest};
 use super::status::{DatabaseStatus, Databases};
+use super::store::Destination;
 
 /// First copies that are made at a time: each takes memory, requests and the disk.
 const STARTS: usize = 16;
@@ -70,6 +73,11 @@ struct Inner {
     /// Where each of them goes: two that share a place would destroy each other's replica.
     taken: RefCell<BTreeMap<String, PathBuf>>,
     starts: Semaphore,
+    orders: RefCell<Orders>,
+    /// Somebody may ask for databases, also where there are none.
+    takes_orders: Cell<bool>,
+    /// The folders whose databases are followed, and where those go.
+    folders: RefCell<Vec<(PathBuf, Vec<Destination>)>>,
 }
 
 type Tasks = JoinSet<(PathBuf, Result<(), replicate::Error>)>;
@@ -84,6 +92,9 @@ impl Fleet {
             members: RefCell::default(),
             taken: RefCell::default(),
             starts: Semaphore::new(STARTS),
+            orders: RefCell::default(),
+            takes_orders: Cell::default(),
+            folders: RefCell::default(),
         }))
     }
 
@@ -103,18 +114,32 @@ impl Fleet {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut tasks = Tasks::new();
         let mut lost = Vec::new();
+        let places = folders.iter().map(|folder| {
+            let replicas = folder.replicas().iter();
+            (
+                folder.path.clone(),
+                replicas.map(|replica| replica.destination.clone()).collect(),
+            )
+        });
+        self.0.folders.replace(places.collect());
         let mut scanner = Scanner::new(&self.0.environment.hub, folders);
+        let orders = self.0.orders.borrow_mut().receiver();
+        // A database that is registered may come whenever it likes.
+        let mut orders = orders.filter(|_| self.0.takes_orders.get());
         for database in databases {
-            self.add(database, false, &mut tasks);
+            self.add(database, Origin::Named, &mut tasks);
         }
         self.rescan(&mut scanner, &mut tasks);
         loop {
-            if tasks.is_empty() && !scanner.watches() {
+            let is_lost = self.0.wishes.strict && !lost.is_empty();
+            let waits = scanner.watches() || orders.is_some() && !is_lost;
+            if tasks.is_empty() && !waits {
                 break;
             }
             tokio::select! {
                 () = &mut shutdown => break,
                 () = scanner.changed(), if scanner.watches() => self.rescan(&mut scanner, &mut tasks),
+                Some(order) = next(&mut orders) => self.carry_out(order, &mut tasks),
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     self.ended(ended, &mut lost);
                     if scanner.watches() {
@@ -124,6 +149,8 @@ impl Fleet {
                 }
             }
         }
+        // Whoever asks from now on is told that this is the end.
+        drop(orders);
         if scanner.watches() {
             // What an application has made in its last moment.
             self.rescan(&mut scanner, &mut tasks);
@@ -137,6 +164,11 @@ impl Fleet {
         lost
     }
 
+    /// Runs on without databases: more may be asked for.
+    fn take_orders(&self) {
+        self.0.takes_orders.set(!self.0.wishes.once);
+    }
+
     /// The way to ask the engine of a database; `None` where it is not followed now.
     fn requests(&self, database: &Path) -> Option<mpsc::Sender<SyncRequest>> {
         let members = self.0.members.borrow();
@@ -148,24 +180,25 @@ impl Fleet {
         Some(Rc::clone(members.get(database)?.status()))
     }
 
-    fn add(&self, database: Database, is_scanned: bool, tasks: &mut Tasks) {
+    fn add(&self, database: Database, origin: Origin, tasks: &mut Tasks) {
         let inner = &self.0;
         let path = database.path.clone();
         if let Some(why) = self.take_places(&database) {
             tracing::error!(db = %path.display(), "not replicated: {why}");
             return;
         }
-        let member = Rc::new(Member::new(database, is_scanned));
+        let member = Rc::new(Member::new(database, origin));
         inner.statuses.borrow_mut().push(Rc::clone(member.status()));
         inner
             .members
             .borrow_mut()
             .insert(path.clone(), Rc::clone(&member));
         let inner = Rc::clone(inner);
+        let mut wishes = inner.wishes.clone();
+        // One that comes later does not end the others.
+        wishes.strict &= origin != Origin::Registered;
         tasks.spawn_local(async move {
-            let result = member
-                .follow(&inner.environment, &inner.wishes, &inner.starts)
-                .await;
+            let result = member.follow(&inner.environment, &wishes, &inner.starts).await;
             (path, result)
         });
     }
@@ -203,15 +236,19 @@ impl Fleet {
             }
         }
         for (path, database) in found {
-            if self.0.members.borrow().contains_key(&path) {
+            if self.0.members.borrow().contains_key(&path) || self.0.orders.borrow().keeps_out(&path) {
                 continue;
             }
             match database {
-                Ok(database) => self.add(database, true, tasks),
+                Ok(database) => self.add(database, Origin::Folder, tasks),
                 Err(why) => tracing::error!(db = %path.display(), "not replicated: {why}"),
             }
         }
-        // Before they open anything: they have not run yet.
+        self.provide_descriptors();
+    }
+
+    /// Before those that were added open anything: they have not run yet.
+    fn provide_descriptors(&self) {
         descriptors::provide(self.0.members.borrow().len());
     }
 
@@ -227,14 +264,26 @@ impl Fleet {
                 return;
             }
         };
-        self.0.members.borrow_mut().remove(&path);
+        let member = self.0.members.borrow_mut().remove(&path);
         self.0.taken.borrow_mut().retain(|_, owner| *owner != path);
         self.0.statuses.borrow_mut().retain(|status| status.path != path);
+        let failure = result.as_ref().err().map(ToString::to_string);
+        if member.is_some_and(|member| self.has_left(&member, failure)) {
+            return;
+        }
         if let Err(error) = result {
             lost.push(Lost {
                 database: path,
                 error,
             });
         }
+    }
+}
+
+/// Waits for ever where none can come.
+async fn next(orders: &mut Option<mpsc::Receiver<orders::Order>>) -> Option<orders::Order> {
+    match orders {
+        Some(orders) => orders.recv().await,
+        None => std::future::pending().await,
     }
 }

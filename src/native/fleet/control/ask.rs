@@ -10,7 +10,10 @@ use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::messages::{DatabaseAnswer, InfoAnswer, Refusal, SyncAnswer, SyncQuestion};
+use super::messages::{
+    DatabaseAnswer, InfoAnswer, LetGoAnswer, LetGoQuestion, Refusal, RegisterQuestion, SyncAnswer,
+    SyncQuestion,
+};
 
 /// How large an answer may be: ten thousands of databases.
 const ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -39,6 +42,22 @@ pub enum AskError {
 pub async fn ask_sync(socket: &Path, question: &SyncQuestion) -> Result<SyncAnswer, AskError> {
     let body = serde_json::to_vec(question).map_err(|error| unreadable(&error))?;
     ask(socket, Method::POST, "/sync", body).await
+}
+
+/// Asks it to follow a database from now on.
+pub async fn ask_register(socket: &Path, question: &RegisterQuestion) -> Result<LetGoAnswer, AskError> {
+    let body = serde_json::to_vec(question).map_err(|error| unreadable(&error))?;
+    ask(socket, Method::POST, "/register", body).await
+}
+
+/// Asks it to let go of one, or to take it up again: `request` is `/start`, `/stop` or `/unregister`.
+pub async fn ask_to_let_go(
+    socket: &Path,
+    request: &str,
+    question: &LetGoQuestion,
+) -> Result<LetGoAnswer, AskError> {
+    let body = serde_json::to_vec(question).map_err(|error| unreadable(&error))?;
+    ask(socket, Method::POST, request, body).await
 }
 
 /// Asks it which databases it replicates, and how they are.

@@ -44,12 +44,53 @@ pub struct ReplicaAnswer {
     pub failure: Option<String>,
 }
 
+/// What `POST /register` takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterQuestion {
+    /// The database.
+    pub path: PathBuf,
+    /// Where it goes.
+    #[serde(default)]
+    pub replica_url: Option<String>,
+}
+
+/// What `POST /start`, `/stop` and `/unregister` take.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LetGoQuestion {
+    /// The database.
+    pub path: PathBuf,
+    /// Wait for so many seconds at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<f64>,
+}
+
+/// What those four answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LetGoAnswer {
+    /// `registered`, `unregistered`, `started`, `stopped`; `already_registered`, `already_running` and so on where
+    /// nothing had to be done.
+    pub status: String,
+    /// The database.
+    pub path: PathBuf,
+    /// The least that its replicas have confirmed; 0 for nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub txid: Option<u64>,
+}
+
+/// What `GET /txid` answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct TxidAnswer {
+    pub(super) txid: u64,
+}
+
 /// A database in `GET /list`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DatabaseAnswer {
     /// The database.
     pub path: PathBuf,
-    /// `replicating`, or `failing`.
+    /// `replicating`, `failing`, or `stopped`.
     pub status: String,
     /// Why it cannot be followed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

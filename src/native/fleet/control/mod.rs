@@ -3,20 +3,28 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /sync {"path", "wait", "timeout"}` | where each replica stands |
+//! | `POST /register {"path", "replica_url"}` | it is followed from now on |
+//! | `POST /stop`, `/start`, `/unregister {"path", "timeout"}` | where the database stood when it was let go |
+//! | `GET /txid?path=` | the least that its replicas have confirmed |
 //! | `GET /list` | the databases, their replicas, and how they are |
 //! | `GET /info` | version, process, and for how long it has run |
 
 mod ask;
+mod live;
 mod messages;
 
-pub use ask::{AskError, ask_info, ask_list, ask_sync};
-pub use messages::{DatabaseAnswer, InfoAnswer, ReplicaAnswer, SyncAnswer, SyncQuestion};
+pub use ask::{AskError, ask_info, ask_list, ask_register, ask_sync, ask_to_let_go};
+pub use messages::{
+    DatabaseAnswer, InfoAnswer, LetGoAnswer, LetGoQuestion, RegisterQuestion, ReplicaAnswer, SyncAnswer,
+    SyncQuestion,
+};
 
 use std::convert::Infallible;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,15 +35,17 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
+use live::Change;
 use messages::Refusal;
 
 use super::Fleet;
-use crate::native::config::Socket;
+use crate::native::config::{Defaults, Socket};
 use crate::native::replicate::SyncRequest;
 
 /// How many connections are answered at a time.
@@ -47,7 +57,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 /// How long `sync` waits unless it says.
 const SYNC_TIME: Duration = Duration::from_secs(30);
 
-const OFFERED: &str = "there are GET /info, GET /list and POST /sync";
+const OFFERED: &str =
+    "there are GET /info, /list and /txid, and POST /sync, /register, /unregister, /start and /stop";
 
 /// The socket, as long as it is kept.
 #[derive(Debug)]
@@ -59,7 +70,7 @@ pub struct Control {
 
 impl Control {
     /// Listens, and answers on this thread's [`LocalSet`](tokio::task::LocalSet).
-    pub fn listen(socket: &Socket, fleet: Fleet) -> io::Result<Self> {
+    pub fn listen(socket: &Socket, fleet: Fleet, defaults: Defaults) -> io::Result<Self> {
         let path = socket.path.clone();
         remove_stale(&path)?;
         // The file has its permissions from its first moment on.
@@ -68,7 +79,8 @@ impl Control {
         rustix::process::umask(before);
         let listener = listener?;
         tracing::info!(socket = %path.display(), "commands are taken here");
-        let task = tokio::task::spawn_local(accept(listener, fleet));
+        fleet.take_orders();
+        let task = tokio::task::spawn_local(accept(listener, fleet, Rc::new(defaults)));
         let inode = inode(&path);
         Ok(Self { task, path, inode })
     }
@@ -104,7 +116,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     }
 }
 
-async fn accept(listener: UnixListener, fleet: Fleet) {
+async fn accept(listener: UnixListener, fleet: Fleet, defaults: Rc<Defaults>) {
     let start = Instant::now();
     let mut connections = JoinSet::new();
     loop {
@@ -113,8 +125,8 @@ async fn accept(listener: UnixListener, fleet: Fleet) {
         }
         match listener.accept().await {
             Ok((stream, _)) => {
-                let fleet = fleet.clone();
-                connections.spawn_local(answer_one(stream, fleet, start));
+                let (fleet, defaults) = (fleet.clone(), Rc::clone(&defaults));
+                connections.spawn_local(answer_one(stream, fleet, defaults, start));
             }
             Err(error) => {
                 tracing::debug!("cannot accept a connection to the control socket: {error}");
@@ -125,10 +137,10 @@ async fn accept(listener: UnixListener, fleet: Fleet) {
     }
 }
 
-async fn answer_one(stream: UnixStream, fleet: Fleet, start: Instant) {
+async fn answer_one(stream: UnixStream, fleet: Fleet, defaults: Rc<Defaults>, start: Instant) {
     let service = service_fn(|request| {
-        let fleet = fleet.clone();
-        async move { Ok::<_, Infallible>(answer(&fleet, start, request).await) }
+        let (fleet, defaults) = (fleet.clone(), Rc::clone(&defaults));
+        async move { Ok::<_, Infallible>(answer(&fleet, &defaults, start, request).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,10 +153,15 @@ async fn answer_one(stream: UnixStream, fleet: Fleet, start: Instant) {
     }
 }
 
-async fn answer(fleet: &Fleet, start: Instant, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    fleet: &Fleet,
+    defaults: &Defaults,
+    start: Instant,
+    request: Request<Incoming>,
+) -> Response<Full<Bytes>> {
     let path = request.uri().path().to_owned();
-    match (request.method(), path.as_str()) {
-        (&Method::GET, "/info") => json(
+    let answered = match (request.method(), path.as_str()) {
+        (&Method::GET, "/info") => Ok(json(
             StatusCode::OK,
             &InfoAnswer {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -152,25 +169,47 @@ async fn answer(fleet: &Fleet, start: Instant, request: Request<Incoming>) -> Re
                 uptime_seconds: start.elapsed().as_secs_f64(),
                 databases: fleet.databases().borrow().len(),
             },
-        ),
-        (&Method::GET, "/list") => json(StatusCode::OK, &list(fleet)),
-        (&Method::POST, "/sync") => {
-            let body = Limited::new(request.into_body(), REQUEST_BYTES).collect();
-            let question = match timeout(REQUEST_TIME, body).await {
-                Ok(Ok(body)) => serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string()),
-                Ok(Err(error)) => Err(error.to_string()),
-                Err(_) => Err("it took too long to arrive".to_owned()),
-            };
-            match question {
-                Ok(question) => sync(fleet, question).await,
-                Err(why) => refuse(
-                    StatusCode::BAD_REQUEST,
-                    format!("the request cannot be read: {why}"),
-                ),
+        )),
+        (&Method::GET, "/list") => Ok(json(StatusCode::OK, &list(fleet))),
+        (&Method::GET, "/txid") => Ok(live::txid(fleet, request.uri().query())),
+        (&Method::POST, "/sync") => match read(request).await {
+            Ok(question) => Ok(sync(fleet, question).await),
+            Err(why) => Err(why),
+        },
+        (&Method::POST, "/register") => match read(request).await {
+            Ok(question) => Ok(live::register(fleet, defaults, question).await),
+            Err(why) => Err(why),
+        },
+        (&Method::POST, "/start" | "/stop" | "/unregister") => match read(request).await {
+            Ok(question) => {
+                let change = match path.as_str() {
+                    "/start" => Change::Start,
+                    "/stop" => Change::Stop,
+                    _ => Change::Unregister,
+                };
+                Ok(live::change(fleet, change, question).await)
             }
+            Err(why) => Err(why),
+        },
+        (_, "/sync" | "/list" | "/info" | "/txid" | "/register" | "/unregister" | "/start" | "/stop") => {
+            Ok(refuse(StatusCode::METHOD_NOT_ALLOWED, OFFERED.to_owned()))
         }
-        (_, "/sync" | "/list" | "/info") => refuse(StatusCode::METHOD_NOT_ALLOWED, OFFERED.to_owned()),
-        _ => refuse(StatusCode::NOT_FOUND, OFFERED.to_owned()),
+        _ => Ok(refuse(StatusCode::NOT_FOUND, OFFERED.to_owned())),
+    };
+    answered.unwrap_or_else(|why| {
+        refuse(
+            StatusCode::BAD_REQUEST,
+            format!("the request cannot be read: {why}"),
+        )
+    })
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, String> {
+    let body = Limited::new(request.into_body(), REQUEST_BYTES).collect();
+    match timeout(REQUEST_TIME, body).await {
+        Ok(Ok(body)) => serde_json::from_slice(&body.to_bytes()).map_err(|error| error.to_string()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it took too long to arrive".to_owned()),
     }
 }
 
@@ -191,7 +230,13 @@ fn list(fleet: &Fleet) -> Vec<DatabaseAnswer> {
             replicas: replicas(fleet, &status.path),
         }
     };
-    databases.iter().map(answer).collect()
+    let stopped = fleet.stopped().into_iter().map(|path| DatabaseAnswer {
+        path,
+        status: "stopped".to_owned(),
+        failure: None,
+        replicas: Vec::new(),
+    });
+    databases.iter().map(answer).chain(stopped).collect()
 }
 
 fn replicas(fleet: &Fleet, database: &Path) -> Vec<ReplicaAnswer> {
@@ -211,6 +256,10 @@ async fn sync(fleet: &Fleet, question: SyncQuestion) -> Response<Full<Bytes>> {
     let path = given.canonicalize().unwrap_or_else(|_| given.clone());
     let db = path.display();
     let Some(status) = fleet.status(&path) else {
+        if fleet.stopped_at(&path).is_some() {
+            let stopped = format!("{db} is stopped: walferry start goes on with it");
+            return refuse(StatusCode::CONFLICT, stopped);
+        }
         return refuse(
             StatusCode::NOT_FOUND,
             format!("the database {db} is not replicated here"),
