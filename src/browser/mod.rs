@@ -1,12 +1,14 @@
 //! What runs in a dedicated worker of a web page: a local copy of a database in OPFS, brought up to date from a
 //! Worker over HTTP, and read by SQLite.
 //!
-//! [`database`] keeps the copy and proves it, in [`file`]s of any kind, and [`sql`] reads it through [`vfs`]: that is
-//! tested natively, crashes included. Only what speaks with the browser needs one.
+//! [`database`] keeps the copy and proves it, in [`file`]s of any kind; [`distant`] is a state that is read where it lies;
+//! [`sql`] reads both through [`vfs`]: that is tested natively, crashes included. Only what speaks with the browser needs one.
 
 pub mod database;
+pub mod distant;
 mod error;
 pub mod file;
+pub mod image;
 pub mod pushed;
 
 // With SQLite.
@@ -26,6 +28,8 @@ pub mod opfs;
 mod told;
 
 // With both.
+#[cfg(all(feature = "browser", target_family = "wasm"))]
+pub mod moment;
 #[cfg(all(feature = "browser", target_family = "wasm"))]
 pub mod session;
 #[cfg(all(feature = "browser", target_family = "wasm"))]

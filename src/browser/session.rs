@@ -12,6 +12,7 @@ use web_sys::AbortSignal;
 
 use super::Error;
 use super::copy::LocalCopy;
+use super::database::Database;
 use super::opfs::OpfsFile;
 use super::sql::{Cursor, Reader};
 use super::told;
@@ -30,10 +31,10 @@ pub struct Session {
 #[derive(Default)]
 struct Statements {
     /// Opened by the first query.
-    reader: RefCell<Option<Rc<Reader<OpfsFile>>>>,
+    reader: RefCell<Option<Rc<Reader<Database<OpfsFile>>>>>,
     cursors: RefCell<BTreeMap<u32, Cursor<Table>>>,
     /// For watched queries alone: its pages are forgotten before each of them.
-    watcher: RefCell<Option<Rc<Reader<OpfsFile>>>>,
+    watcher: RefCell<Option<Rc<Reader<Database<OpfsFile>>>>>,
     watched: RefCell<BTreeMap<u32, PageSet>>,
     last: RefCell<u32>,
 }
@@ -93,7 +94,7 @@ impl Session {
                 .query(sql, &given, limit, &mut table)
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(answer(table, truncated))
+        Ok(told::answer(table.columns.into(), table.rows.into(), truncated))
     }
 
     /// As [`Session::query`], and watches under `id` what the answer was read from.
@@ -108,7 +109,7 @@ impl Session {
             Ok(truncated)
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(answer(table, truncated))
+        Ok(told::answer(table.columns.into(), table.rows.into(), truncated))
     }
 
     /// No more.
@@ -172,7 +173,10 @@ impl Session {
 
 impl Session {
     /// A connection, opened when it is first needed.
-    fn reader(&self, kept: &RefCell<Option<Rc<Reader<OpfsFile>>>>) -> Result<Rc<Reader<OpfsFile>>, Error> {
+    fn reader(
+        &self,
+        kept: &RefCell<Option<Rc<Reader<Database<OpfsFile>>>>>,
+    ) -> Result<Rc<Reader<Database<OpfsFile>>>, Error> {
         let database = &self.copy.database;
         if database.state().is_none() {
             return Err(Error::NoCopy);
@@ -184,12 +188,4 @@ impl Session {
         };
         Ok(reader.clone())
     }
-}
-
-fn answer(table: Table, truncated: bool) -> JsValue {
-    told::object(&[
-        ("columns", table.columns.into()),
-        ("rows", table.rows.into()),
-        ("truncated", truncated.into()),
-    ])
 }

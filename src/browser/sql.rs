@@ -13,18 +13,17 @@ use rusqlite::types::{Value, ValueRef};
 use rusqlite::{Batch, Connection, OpenFlags, Row, Statement};
 
 use super::Error;
-use super::database::Database;
-use super::file::File;
+use super::image::Image;
 use super::vfs::Mount;
 use crate::replica::PageSet;
 
 /// A connection of SQLite to a local copy. It lives through refreshes.
 #[derive(Debug)]
-pub struct Reader<F: File + 'static> {
+pub struct Reader<I: Image + 'static> {
     // Dropped first: the mount must outlive it.
     connection: Connection,
-    mount: Mount<F>,
-    database: Rc<Database<F>>,
+    mount: Mount<I>,
+    image: Rc<I>,
 }
 
 /// What stands for the parameters of a statement.
@@ -46,20 +45,20 @@ pub trait Sink {
     fn value(&mut self, value: ValueRef<'_>);
 }
 
-impl<F: File + 'static> Reader<F> {
+impl<I: Image + 'static> Reader<I> {
     /// Opens a connection.
-    pub fn open(database: Rc<Database<F>>, os: impl OsCallback + 'static) -> Result<Self, Error> {
-        let mount = Mount::new(database.clone(), os).map_err(|error| Error::Sql {
+    pub fn open(image: Rc<I>, os: impl OsCallback + 'static) -> Result<Self, Error> {
+        let mount = Mount::new(image.clone(), os).map_err(|error| Error::Sql {
             code: "SQLITE_ERROR",
             message: error.to_string(),
         })?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags_and_vfs(Mount::<F>::NAME, flags, mount.vfs())
+        let connection = Connection::open_with_flags_and_vfs(Mount::<I>::NAME, flags, mount.vfs())
             .map_err(|error| failure(&error, None))?;
         Ok(Self {
             connection,
             mount,
-            database,
+            image,
         })
     }
 
@@ -101,9 +100,9 @@ impl<F: File + 'static> Reader<F> {
         // A page that SQLite has kept would not be read again.
         let forgotten = self.connection.execute_batch("PRAGMA shrink_memory");
         forgotten.map_err(|error| self.told(error.into()))?;
-        self.database.record();
+        self.image.record();
         let truncated = self.query(sql, parameters, limit, sink);
-        let pages = self.database.recorded();
+        let pages = self.image.recorded();
         Ok((truncated?, pages))
     }
 

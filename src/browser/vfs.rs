@@ -14,31 +14,31 @@ use rsqlite_vfs::{
     VfsRegistration, VfsResult, VfsStore, register_vfs,
 };
 
-use super::database::{Database, Reading};
-use super::file::{self, File};
+use super::file;
+use super::image::{Image, Reading};
 
 /// A database that SQLite can open, under [`Mount::NAME`] in the VFS [`Mount::vfs`].
 ///
 /// Close every connection to it before it is dropped.
-pub struct Mount<F: File + 'static> {
+pub struct Mount<I: Image + 'static> {
     vfs: String,
-    shared: Rc<Shared<F>>,
-    registration: Option<VfsRegistration<Rc<Shared<F>>>>,
+    shared: Rc<Shared<I>>,
+    registration: Option<VfsRegistration<Rc<Shared<I>>>>,
 }
 
 /// What the callbacks know.
-struct Shared<F> {
-    database: Rc<Database<F>>,
+struct Shared<I> {
+    database: Rc<I>,
     os: Box<dyn OsCallback>,
     last_error: RefCell<Option<VfsError>>,
 }
 
-impl<F: File + 'static> Mount<F> {
+impl<I: Image + 'static> Mount<I> {
     /// The name of the database's file.
     pub const NAME: &'static str = "database";
 
     /// Makes `database` known to SQLite, under a VFS of its own.
-    pub fn new(database: Rc<Database<F>>, os: impl OsCallback + 'static) -> Result<Self, RegisterVfsError> {
+    pub fn new(database: Rc<I>, os: impl OsCallback + 'static) -> Result<Self, RegisterVfsError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let vfs = format!("walferry-{}", COUNT.fetch_add(1, Ordering::Relaxed));
         let shared = Rc::new(Shared {
@@ -48,7 +48,7 @@ impl<F: File + 'static> Mount<F> {
         });
         // SAFETY: `Methods` and `Served` are used with the layouts and the data that their defaults expect, the data
         // is owned by the registration, and `Rc` keeps everything on this thread, whose connections alone use it.
-        let registration = unsafe { register_vfs::<Methods<F>, Served<F>>(&vfs, shared.clone(), false) }?;
+        let registration = unsafe { register_vfs::<Methods<I>, Served<I>>(&vfs, shared.clone(), false) }?;
         Ok(Self {
             vfs,
             shared,
@@ -68,7 +68,7 @@ impl<F: File + 'static> Mount<F> {
     }
 }
 
-impl<F: File + 'static> Drop for Mount<F> {
+impl<I: Image + 'static> Drop for Mount<I> {
     fn drop(&mut self) {
         if let Some(registration) = self.registration.take() {
             // SAFETY: the connections are closed, as `Mount` demands. A failure leaves the VFS in place, unused.
@@ -77,7 +77,7 @@ impl<F: File + 'static> Drop for Mount<F> {
     }
 }
 
-impl<F: File + 'static> std::fmt::Debug for Mount<F> {
+impl<I: Image + 'static> std::fmt::Debug for Mount<I> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mount")
             .field("vfs", &self.vfs)
@@ -85,25 +85,25 @@ impl<F: File + 'static> std::fmt::Debug for Mount<F> {
     }
 }
 
-struct Methods<F>(PhantomData<F>);
+struct Methods<I>(PhantomData<I>);
 
-impl<F: File + 'static> SQLiteIoMethods for Methods<F> {
-    type Store = Served<F>;
+impl<I: Image + 'static> SQLiteIoMethods for Methods<I> {
+    type Store = Served<I>;
 }
 
-struct Served<F>(PhantomData<F>);
+struct Served<I>(PhantomData<I>);
 
-impl<F: File + 'static> SQLiteVfs<Methods<F>> for Served<F> {
+impl<I: Image + 'static> SQLiteVfs<Methods<I>> for Served<I> {
     type Os = dyn OsCallback;
 
-    fn os(shared: &Rc<Shared<F>>) -> &Self::Os {
+    fn os(shared: &Rc<Shared<I>>) -> &Self::Os {
         &*shared.os
     }
 }
 
-impl<F: File + 'static> VfsStore for Served<F> {
-    type File = Handle<F>;
-    type AppData = Rc<Shared<F>>;
+impl<I: Image + 'static> VfsStore for Served<I> {
+    type File = Handle<I>;
+    type AppData = Rc<Shared<I>>;
 
     fn record_error(shared: &Self::AppData, error: VfsError) {
         // The end of the file is no fault.
@@ -118,7 +118,7 @@ impl<F: File + 'static> VfsStore for Served<F> {
 
     fn open_file(shared: &Self::AppData, request: OpenRequest<'_>) -> VfsResult<OpenedFile<Self::File>> {
         match (request.filename, request.options.kind()) {
-            (Some(name), Some(FileKind::MainDb)) if name.path() == Mount::<F>::NAME => Ok(OpenedFile {
+            (Some(name), Some(FileKind::MainDb)) if name.path() == Mount::<I>::NAME => Ok(OpenedFile {
                 file: Handle::Database {
                     database: shared.database.clone(),
                     reading: None,
@@ -132,7 +132,7 @@ impl<F: File + 'static> VfsStore for Served<F> {
             }),
             (Some(name), _) => Err(VfsError::new(
                 VfsErrorCode::CantOpen,
-                format!("there is no file {}, only {}", name.path(), Mount::<F>::NAME).into(),
+                format!("there is no file {}, only {}", name.path(), Mount::<I>::NAME).into(),
             )),
         }
     }
@@ -143,7 +143,7 @@ impl<F: File + 'static> VfsStore for Served<F> {
 
     fn access(_: &Self::AppData, name: &str, _: AccessMode) -> VfsResult<bool> {
         // There never is a journal or a WAL.
-        Ok(name == Mount::<F>::NAME)
+        Ok(name == Mount::<I>::NAME)
     }
 
     fn full_pathname(_: &Self::AppData, name: &str) -> VfsResult<String> {
@@ -159,15 +159,15 @@ impl<F: File + 'static> VfsStore for Served<F> {
 }
 
 /// An open file.
-enum Handle<F: File> {
+enum Handle<I: Image> {
     Database {
-        database: Rc<Database<F>>,
+        database: Rc<I>,
         reading: Option<Reading>,
     },
     Temporary(MemChunksFile),
 }
 
-impl<F: File> VfsFile for Handle<F> {
+impl<I: Image> VfsFile for Handle<I> {
     fn read(&mut self, buffer: &mut [u8], offset: u64) -> VfsResult<usize> {
         match self {
             Self::Database { database, .. } => database.read(offset, buffer).map_err(|error| failed(&error)),

@@ -200,6 +200,13 @@ pub(crate) fn decode_hashed(
     Ok(crc)
 }
 
+/// Whether a frame carries a check of its page, so that it is proven by itself when it is decoded.
+pub fn has_page_check(frame: &[u8]) -> bool {
+    let flags = frame.get(4..6).and_then(|flags| flags.try_into().ok());
+    let codec = flags.map(u16::from_be_bytes).and_then(Codec::from_flags);
+    codec.is_some_and(Codec::has_check)
+}
+
 fn split<'a>(bytes: &'a [u8], pgno: Pgno, page: &[u8]) -> Result<(FrameHead, &'a [u8], Option<PageCrc>)> {
     let page_size = PageSize::new(u32::try_from(page.len()).unwrap_or(0))?;
     match next(bytes, page_size)? {

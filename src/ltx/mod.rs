@@ -44,7 +44,7 @@ pub use decoder::{Decoder, Event, Page};
 pub use encoder::Encoder;
 pub use error::Error;
 pub(crate) use frame::decode_hashed;
-pub use frame::{FrameHead, decode_frame};
+pub use frame::{FrameHead, decode_frame, has_page_check};
 pub use header::{Header, Sums};
 pub use index::IndexEntry;
 pub use page::{PageSize, Pgno};

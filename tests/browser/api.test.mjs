@@ -244,3 +244,34 @@ test('a transaction is of one tab; it holds the state for five seconds, and ends
   await changed(first, 'third');
   await first.close();
 });
+
+test('the database as it was, beside what it is', async () => {
+  const server = await serve('past');
+  const page = await opened('past');
+  const before = await page.evaluate(() => db.position.timestamp);
+  await server.run('delete from t where id > 1', "update t set name = 'another'");
+  await eventually(page, async () => (await db.refresh()) && (await walferry.one('select count(*) from t')) === 1);
+  const told = await page.evaluate(async (before) => {
+    const past = await db.openAt(before);
+    const names = async (db) => (await db.query('select name from t order by id')).rows.flat();
+    const found = { past: await names(past), now: await names(db), objects: await past.objects('select id from t where name = ?', ['two']) };
+    const { txid, timestamp, pages, verified } = past.position;
+    const written = await walferry.refusal(past.query("insert into t (name) values ('no')"));
+    const early = await walferry.refusal(db.openAt('2001-01-01T00:00:00Z'));
+    const never = await walferry.refusal(db.openAt('never'));
+    past.close();
+    const closed = await walferry.refusal(past.query('select 1'));
+    return { ...found, isOlder: txid < db.position.txid, timestamp, pages, verified, codes: [written, early, never, closed].map(({ code }) => code) };
+  }, before);
+  assert.deepEqual(told, {
+    past: ['one', 'two', 'three'],
+    now: ['another'],
+    objects: [{ id: 2 }],
+    isOlder: true,
+    timestamp: before,
+    pages: told.pages,
+    verified: true,
+    codes: ['SQLITE_READONLY', 'NOT_FOUND', 'INVALID', 'CLOSED'],
+  });
+  await page.close();
+});

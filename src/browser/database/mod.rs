@@ -17,7 +17,6 @@ mod state;
 
 pub use changes::Changes;
 pub use progress::{Phase, Progress};
-pub use served::Reading;
 pub use state::State;
 
 use std::cell::{Cell, RefCell};

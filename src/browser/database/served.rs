@@ -1,19 +1,12 @@
 //! The database as SQLite is to see it, and the statements that are reading it.
-//!
-//! Only page 1 differs from the file: it says rollback journal where the source says WAL (bytes 18 and 19), since
-//! there is no WAL here, and its change counter (24..28, with its confirmation at 92..96) is derived from the
-//! position, since a WAL database need not count and SQLite keeps its cache as long as the counter stands. The size
-//! in pages (28..32) is the position's too: with a counter that is confirmed, SQLite believes it.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
 use super::{Database, State};
 use crate::browser::file::{self, File};
-
-/// Counts as one reader, from its making to its end.
-#[derive(Debug)]
-pub struct Reading(());
+use crate::browser::image::{Image, Reading, serve_header};
+use crate::replica::PageSet;
 
 impl<F: File> Database<F> {
     /// Length of the database file.
@@ -27,7 +20,7 @@ impl<F: File> Database<F> {
         let len = self.files.db.read(offset, buffer)?;
         self.note_read(state.page_size, offset, len);
         if let Some(read) = buffer.get_mut(..len) {
-            serve_header(state, offset, read);
+            serve_header(state.txid, state.commit, offset, read);
         }
         Ok(len)
     }
@@ -75,51 +68,28 @@ impl<F: File> Database<F> {
     }
 }
 
-/// Puts the served fields of the database header over what was read at `offset`.
-fn serve_header(state: State, offset: u64, read: &mut [u8]) {
-    // Any 32 bits that differ between two states one after the other.
-    let counter = (state.txid.0 as u32).to_be_bytes();
-    let fields: [(u64, &[u8]); 4] = [
-        (18, &[1, 1]),
-        (24, &counter),
-        (28, &state.commit.to_be_bytes()),
-        (92, &counter),
-    ];
-    for (at, field) in fields {
-        for (at, byte) in (at..).zip(field) {
-            let index = at
-                .checked_sub(offset)
-                .and_then(|index| usize::try_from(index).ok());
-            if let Some(served) = index.and_then(|index| read.get_mut(index)) {
-                *served = *byte;
-            }
-        }
+impl<F: File> Image for Database<F> {
+    fn size(&self) -> file::Result<u64> {
+        Self::size(self)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
+    fn read(&self, offset: u64, buffer: &mut [u8]) -> file::Result<usize> {
+        Self::read(self, offset, buffer)
+    }
 
-    #[test]
-    fn header_is_served_to_reads_of_any_part() {
-        let state = State {
-            page_size: PageSize::new(512).unwrap(),
-            commit: 0x0102_0304,
-            txid: Txid(0xffff_ffff_0a0b_0c0d),
-            sum: DbSum(0),
-            timestamp: Timestamp(0),
-        };
-        let mut whole = [0xee; 512];
-        serve_header(state, 0, &mut whole);
-        assert_eq!(whole[17..21], [0xee, 1, 1, 0xee]);
-        assert_eq!(whole[23..33], [0xee, 10, 11, 12, 13, 1, 2, 3, 4, 0xee]);
-        assert_eq!(whole[91..97], [0xee, 10, 11, 12, 13, 0xee]);
-        for (offset, len) in [(24, 16), (0, 100), (19, 1), (95, 10), (26, 1), (200, 50)] {
-            let mut part = vec![0xee; len];
-            serve_header(state, offset as u64, &mut part);
-            assert_eq!(part, whole[offset..offset + len], "{offset}+{len}");
-        }
+    fn begin_reading(&self) -> Reading {
+        Self::begin_reading(self)
+    }
+
+    fn end_reading(&self, reading: Reading) {
+        Self::end_reading(self, reading);
+    }
+
+    fn record(&self) {
+        Self::record(self);
+    }
+
+    fn recorded(&self) -> PageSet {
+        Self::recorded(self)
     }
 }

@@ -1,6 +1,9 @@
 //! A replica behind a Worker, read over `fetch`.
 
+mod at_once;
 mod request;
+
+pub use at_once::AtOnce;
 
 use std::ops::Range;
 
@@ -41,13 +44,21 @@ impl HttpStore {
         }
     }
 
+    /// The same, read with `token`.
+    #[must_use]
+    pub fn authorized(&self, token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
+    }
+
     /// The same, read with `token`, given up when the signal says so.
     #[must_use]
     pub fn with(&self, token: &str, signal: AbortSignal) -> Self {
         Self {
-            token: token.to_owned(),
             signal: Some(signal),
-            ..self.clone()
+            ..self.authorized(token)
         }
     }
 

@@ -9,6 +9,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
     AbortSignal, Headers, RequestCache, RequestCredentials, RequestInit, Response, WorkerGlobalScope,
+    XmlHttpRequest, XmlHttpRequestResponseType,
 };
 
 use crate::replica::Position;
@@ -70,6 +71,32 @@ impl Request<'_> {
         }
     }
 
+    /// The same without waiting; it is tried once more at the most.
+    pub(super) fn send_at_once(&self) -> Result<Answer> {
+        match self.attempt_at_once() {
+            Err(error) if error.is_passing() => self.attempt_at_once(),
+            result => result,
+        }
+    }
+
+    fn attempt_at_once(&self) -> Result<Answer> {
+        let unreachable = |error: JsValue| Error::Unavailable(self.unreachable(&error));
+        let request = XmlHttpRequest::new().map_err(unreachable)?;
+        request
+            .open_with_async("GET", &self.url, false)
+            .map_err(|error| self.invalid(&error))?;
+        request.set_response_type(XmlHttpRequestResponseType::Arraybuffer);
+        for (name, value) in self.headers() {
+            request
+                .set_request_header(name, &value)
+                .map_err(|error| self.invalid(&error))?;
+        }
+        request.send().map_err(unreachable)?;
+        let body = Bytes::from(Uint8Array::new(&request.response().map_err(unreachable)?).to_vec());
+        let position = request.get_response_header("walferry-position").ok().flatten();
+        self.answer(request.status().unwrap_or_default(), body, position)
+    }
+
     async fn attempt(&self) -> Result<Answer> {
         let unreachable = |error: JsValue| Error::Unavailable(self.unreachable(&error));
         let response = JsFuture::from(self.fetch()?).await.map_err(unreachable)?;
@@ -77,39 +104,48 @@ impl Request<'_> {
         let body = response.array_buffer().map_err(unreachable)?;
         let body = JsFuture::from(body).await.map_err(unreachable)?;
         let body = Bytes::from(Uint8Array::new(&body).to_vec());
-        if !response.ok() {
-            return Err(self.refusal(response.status(), &body));
+        let position = response.headers().get("walferry-position").ok().flatten();
+        self.answer(response.status(), body, position)
+    }
+
+    fn answer(&self, status: u16, body: Bytes, position: Option<String>) -> Result<Answer> {
+        if !(200..300).contains(&status) {
+            return Err(self.refusal(status, &body));
         }
         let expected = if self.range.is_some() { 206 } else { 200 };
-        if response.status() != expected {
+        if status != expected {
             return Err(Error::Protocol(format!(
-                "{} answered with status {} instead of {expected}",
-                self.url,
-                response.status()
+                "{} answered with status {status} instead of {expected}",
+                self.url
             )));
         }
         Ok(Answer {
             url: self.url.clone(),
             body,
-            position: response.headers().get("walferry-position").ok().flatten(),
+            position,
         })
     }
 
+    fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let token = (!self.token.is_empty()).then(|| ("Authorization", format!("Bearer {}", self.token)));
+        let range = self.range.as_ref().map(|range| {
+            let last = range.end.saturating_sub(1);
+            ("Range", format!("bytes={}-{last}", range.start))
+        });
+        token.into_iter().chain(range)
+    }
+
+    fn invalid(&self, _: &JsValue) -> Error {
+        Error::Denied(format!(
+            "{} cannot be asked: the address or the token holds characters that are not allowed there",
+            self.url
+        ))
+    }
+
     fn fetch(&self) -> Result<Promise> {
-        let invalid = |_: JsValue| {
-            Error::Denied(format!(
-                "{} cannot be asked: the address or the token holds characters that are not allowed there",
-                self.url
-            ))
-        };
-        let headers = Headers::new().map_err(invalid)?;
-        if !self.token.is_empty() {
-            let bearer = format!("Bearer {}", self.token);
-            headers.set("Authorization", &bearer).map_err(invalid)?;
-        }
-        if let Some(range) = &self.range {
-            let range = format!("bytes={}-{}", range.start, range.end.saturating_sub(1));
-            headers.set("Range", &range).map_err(invalid)?;
+        let headers = Headers::new().map_err(|error| self.invalid(&error))?;
+        for (name, value) in self.headers() {
+            headers.set(name, &value).map_err(|error| self.invalid(&error))?;
         }
         let options = RequestInit::new();
         options.set_headers(&headers);

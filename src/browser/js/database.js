@@ -1,5 +1,6 @@
 // An open database, as a page has it.
 import { WalferryError, closed } from './error.js';
+import { Past } from './past.js';
 import { Remote } from './remote.js';
 import { Rows, objects } from './rows.js';
 import { until } from './signal.js';
@@ -124,6 +125,12 @@ export class Database extends EventTarget {
   async delete() {
     await this.#remote.call('delete', []);
     await this.#remote.end();
+  }
+
+  /** The database as it was at a time, beside this one: read where it lies, page by page. */
+  openAt(timestamp, { signal } = {}) {
+    const ask = async (method, at, rest, options) => this.#remote.call(method, [at, await this.#token(), ...rest], options);
+    return Past.open(timestamp, ask, { signal });
   }
 
   async #update(anew, { onProgress, signal } = {}) {

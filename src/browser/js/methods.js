@@ -1,6 +1,7 @@
 // What can be asked of the leader.
 import { closed } from './error.js';
 import { Live } from './live.js';
+import { Moments } from './moments.js';
 import { Subscriptions } from './subscriptions.js';
 import { Transaction } from './transaction.js';
 import { Updates } from './updates.js';
@@ -14,6 +15,7 @@ export class Methods {
   #updates;
   #live;
   #subscriptions;
+  #moments;
   #transaction = new Transaction(() => this.#session.query('rollback'));
   #followers = new Set();
   #cursors = new Map();
@@ -26,6 +28,7 @@ export class Methods {
   constructor(session, place, { token, tell }) {
     this.#session = session;
     this.#subscriptions = new Subscriptions(session);
+    this.#moments = new Moments(place);
     this.#tell = tell;
     this.#updates = new Updates((anew, token, progress, signal) => this.#move(() => session.update(anew, token, progress, signal)));
     const silent = { progress: () => {}, signal: new AbortController().signal };
@@ -69,6 +72,15 @@ export class Methods {
   leave([cursor]) {
     this.#session.leave(cursor);
     this.#cursors.delete(cursor);
+  }
+
+  /** Which state was there at a time. */
+  moment(args) {
+    return this.#moments.position(args);
+  }
+
+  queryMoment(args) {
+    return this.#moments.query(args);
   }
 
   /** Answers it now, and again when the answer has changed. */
@@ -132,6 +144,7 @@ export class Methods {
     this.ended = true;
     this.#live.stop();
     this.#session.end_statements();
+    this.#moments.close();
     await this.#updates.stop();
   }
 

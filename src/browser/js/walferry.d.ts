@@ -187,6 +187,16 @@ export interface Database extends EventTarget {
   refresh(options?: UpdateOptions): Promise<Position>;
   /** Replaces the local copy by a new one. Until that is whole, there is none. */
   restore(options?: UpdateOptions): Promise<Position>;
+  /**
+   * The database as it was, beside this one: the last state at or before a time within the Worker's retention. Only the
+   * pages that queries read are fetched.
+   *
+   * ```ts
+   * const before = await db.openAt(Date.now() - 10 * 60_000);
+   * const { rows } = await before.query('select count(*) from item');
+   * ```
+   */
+  openAt(timestamp: Date | number | string, options?: { signal?: AbortSignal }): Promise<Past>;
   /** The database file, byte for byte as the server has it. */
   export(options?: { signal?: AbortSignal }): Promise<Blob>;
   /** Leaves the local copy to others; it stays for the next `open`. */
@@ -197,6 +207,26 @@ export interface Database extends EventTarget {
   addEventListener(type: string, callback: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
   removeEventListener<K extends keyof DatabaseEvents>(type: K, listener: (event: DatabaseEvents[K]) => void, options?: boolean | EventListenerOptions): void;
   removeEventListener(type: string, callback: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+}
+
+/** Which state a {@link Past} is. */
+export interface PastPosition extends Omit<Position, 'sum'> {
+  /** The sum of all pages as the server promises it; `null` where it promises none. */
+  sum: string | null;
+  /** Whether every page that was read so far was held against a check of its own: not where Litestream has packed them. */
+  verified: boolean;
+}
+
+/** A database as it was. Made by {@link Database.openAt}. It never changes. */
+export interface Past {
+  /** Which state this is. */
+  readonly position: PastPosition;
+  /** Runs one SQL statement, read-only. */
+  query<Row extends readonly Value[] = Value[]>(sql: string, parameters?: Parameters, options?: QueryOptions): Promise<Result<Row>>;
+  /** The rows of a query as objects. Of two columns of one name the last counts. */
+  objects<T = RowObject>(sql: string, parameters?: Parameters, options?: QueryOptions): Promise<T[]>;
+  /** Nothing is asked of it any more. */
+  close(): void;
 }
 
 /** Why something was not done, for programs. */

@@ -9,7 +9,7 @@ use futures_util::future::LocalBoxFuture;
 
 use super::{Fault, Parameters, Reader, Sink, bind, hand};
 use crate::browser::Error;
-use crate::browser::file::File;
+use crate::browser::image::Image;
 
 /// A statement that is being read. As long as it is, no other state is applied.
 #[expect(missing_debug_implementations, reason = "nothing to be seen")]
@@ -26,8 +26,8 @@ struct Batch<S> {
 
 impl<S: Sink + Default + 'static> Cursor<S> {
     /// Of one statement, after its first `skip` rows. Nothing is done before the first batch is asked for.
-    pub fn new<F: File + 'static>(
-        reader: Rc<Reader<F>>,
+    pub fn new<I: Image + 'static>(
+        reader: Rc<Reader<I>>,
         sql: String,
         parameters: Parameters,
         skip: usize,
@@ -68,8 +68,8 @@ impl<S: Sink + Default + 'static> Cursor<S> {
     }
 }
 
-async fn read<F: File, S: Sink>(
-    reader: &Reader<F>,
+async fn read<I: Image, S: Sink>(
+    reader: &Reader<I>,
     sql: &str,
     parameters: &Parameters,
     skip: usize,

@@ -7,8 +7,8 @@ use futures_util::FutureExt;
 use rsqlite_vfs::VfsResult;
 
 use super::*;
-use crate::browser::database::Files;
-use crate::browser::file;
+use crate::browser::database::{Database, Files};
+use crate::browser::file::{self, File};
 use crate::browser::test_replica::Replica;
 use crate::ltx::Codec;
 use crate::replica::{Position, Target};
@@ -87,7 +87,11 @@ impl Sink for Table {
     }
 }
 
-fn run(reader: &Reader<Memory>, sql: &str, parameters: &Parameters) -> Result<Vec<Vec<Value>>, Error> {
+fn run(
+    reader: &Reader<Database<Memory>>,
+    sql: &str,
+    parameters: &Parameters,
+) -> Result<Vec<Vec<Value>>, Error> {
     let mut table = Table::default();
     reader.query(sql, parameters, usize::MAX, &mut table)?;
     Ok(table.rows)
