@@ -103,7 +103,7 @@ impl Sink for Values {
     }
 }
 
-fn query(reader: &Reader<OpfsFile>, sql: &str) -> Vec<Value> {
+fn query(reader: &Reader<Database<OpfsFile>>, sql: &str) -> Vec<Value> {
     let mut values = Values::default();
     let none = Parameters::Positional(Vec::new());
     reader.query(sql, &none, usize::MAX, &mut values).unwrap();
