@@ -63,6 +63,6 @@ impl Moment {
             ran.map_err(|error| self.image.take_failure().unwrap_or(error))
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(told::answer(table.columns.into(), table.rows.into(), truncated))
+        Ok(table.answer(truncated))
     }
 }

@@ -94,7 +94,7 @@ impl Session {
                 .query(sql, &given, limit, &mut table)
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(told::answer(table.columns.into(), table.rows.into(), truncated))
+        Ok(table.answer(truncated))
     }
 
     /// As [`Session::query`], and watches under `id` what the answer was read from.
@@ -109,7 +109,7 @@ impl Session {
             Ok(truncated)
         };
         let truncated = run().map_err(|error| told::error(&error))?;
-        Ok(told::answer(table.columns.into(), table.rows.into(), truncated))
+        Ok(table.answer(truncated))
     }
 
     /// No more.

@@ -35,15 +35,6 @@ pub(super) fn progress(progress: Progress) -> JsValue {
     ])
 }
 
-/// `{ columns, rows, truncated }`.
-pub(super) fn answer(columns: JsValue, rows: JsValue, truncated: bool) -> JsValue {
-    object(&[
-        ("columns", columns),
-        ("rows", rows),
-        ("truncated", truncated.into()),
-    ])
-}
-
 /// An `Error` with a `code`.
 pub(super) fn error(error: &Error) -> JsValue {
     let told = js_sys::Error::new(&error.to_string());

@@ -4,8 +4,8 @@ use js_sys::{Array, ArrayBuffer, BigInt, Number, Object, Uint8Array};
 use rusqlite::types::{Value, ValueRef};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::Error;
 use super::sql::{Parameters, Sink};
+use super::{Error, told};
 
 /// The largest integer that a JavaScript number holds with all between it and zero; beyond it comes a BigInt.
 const MAX_SAFE: i64 = (1 << 53) - 1;
@@ -16,6 +16,17 @@ pub(super) struct Table {
     pub(super) columns: Array,
     pub(super) rows: Array,
     row: Array,
+}
+
+impl Table {
+    /// `{ columns, rows, truncated }`.
+    pub(super) fn answer(self, truncated: bool) -> JsValue {
+        told::object(&[
+            ("columns", self.columns.into()),
+            ("rows", self.rows.into()),
+            ("truncated", truncated.into()),
+        ])
+    }
 }
 
 impl Sink for Table {
