@@ -1,5 +1,5 @@
 // The browser module, in pkg/ as it is published, and the page that uses it, in build/site/ as the Worker serves it.
-import { cpSync, renameSync } from 'node:fs';
+import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot } from '../lib/root.mjs';
 import { unlessFresh } from './fresh.mjs';
@@ -24,7 +24,15 @@ async function makePackage() {
       const bare = join(dir, `${name}_bg.wasm`);
       await optimize(bare, `${bare}.small`);
       renameSync(`${bare}.small`, bare);
+      await shorten(join(dir, `${name}.js`));
     }
     cpSync(inRoot(scripts), dir, { recursive: true });
   });
+}
+
+/** What wasm-bindgen writes is read by no one; our own scripts stay as they are written. */
+async function shorten(script) {
+  const { transform } = await import('esbuild');
+  const { code } = await transform(readFileSync(script, 'utf8'), { minify: true, format: 'esm' });
+  writeFileSync(script, code);
 }

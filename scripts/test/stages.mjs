@@ -77,7 +77,7 @@ function source(name) {
 }
 
 function cargo(...args) {
-  return ['cargo', args, { env: testEnv() }];
+  return ['cargo', args, { env: testEnv(), minutes: 30 }];
 }
 
 function nodeTests(...dirs) {

@@ -208,6 +208,12 @@ impl Worker {
     pub const WRITE_TOKEN: &str = "test-write-token-0123456789abcdef";
     pub const READ_TOKEN: &str = "test-read-token-0123456789abcdef";
     pub const TOKEN_KEY: &str = "test-token-key-0123456789abcdef-0123456789";
+    /// Where upkeep is not the question, no window closes while a test runs.
+    const QUIET: [(&str, &str); 3] = [
+        ("WALFERRY_LEVELS", "7d"),
+        ("WALFERRY_HISTORY_WINDOW", "7d"),
+        ("WALFERRY_RAW_RETENTION", "7d"),
+    ];
 
     pub fn start(state: &Path) -> Self {
         Self::start_at(state, 0)
@@ -229,6 +235,7 @@ impl Worker {
             .arg(project().join("scripts/worker.mjs"))
             .args(["--port", &port.to_string(), "--state"])
             .arg(state)
+            .envs(Self::QUIET)
             .envs(variables.iter().copied())
             .env("WALFERRY_WRITE_TOKEN", Self::WRITE_TOKEN)
             .env("WALFERRY_READ_TOKEN", Self::READ_TOKEN)
