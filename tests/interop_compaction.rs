@@ -299,7 +299,15 @@ fn boundary(destination: &Destination) -> (Txid, Timestamp) {
             ends.extend(merged.iter().map(|info| (info.id.max, info.timestamp.unwrap())));
         }
         ends.sort();
-        ends
+        // Before its first snapshot Litestream restores no time.
+        let snapshots = store.list(Level::SNAPSHOT, Txid::ZERO).await.unwrap();
+        let first = snapshots.iter().filter_map(|info| info.timestamp).min();
+        let later: Vec<_> = ends
+            .iter()
+            .filter(|(_, time)| Some(*time) >= first)
+            .copied()
+            .collect();
+        if later.is_empty() { ends } else { later }
     });
     let (txid, time) = ends[(ends.len() - 1) / 2];
     let found = (txid, Timestamp(time.0 + 1));
