@@ -299,15 +299,15 @@ fn boundary(destination: &Destination) -> (Txid, Timestamp) {
             ends.extend(merged.iter().map(|info| (info.id.max, info.timestamp.unwrap())));
         }
         ends.sort();
-        // Before its first snapshot Litestream restores no time.
-        let snapshots = store.list(Level::SNAPSHOT, Txid::ZERO).await.unwrap();
-        let first = snapshots.iter().filter_map(|info| info.timestamp).min();
-        let later: Vec<_> = ends
-            .iter()
-            .filter(|(_, time)| Some(*time) >= first)
-            .copied()
-            .collect();
-        if later.is_empty() { ends } else { later }
+        // Litestream restores no time before the first whole database that it finds.
+        let wholes = store.list(Level::SNAPSHOT, Txid::ZERO).await.unwrap();
+        let wholes = wholes.iter().map(|info| (info.id.max, info.timestamp.unwrap()));
+        let Some(first) = wholes.min() else {
+            return ends.split_off(ends.len() - 1);
+        };
+        ends.retain(|end| end.0 > first.0 && end.1 > first.1);
+        ends.insert(0, first);
+        ends
     });
     let (txid, time) = ends[(ends.len() - 1) / 2];
     let found = (txid, Timestamp(time.0 + 1));
