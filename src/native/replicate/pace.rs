@@ -60,11 +60,11 @@ impl Growth {
         self.seen = Some((now, *committed));
     }
 
-    /// When it will be so long, if that is soon.
+    /// When it will be so long, if it is not yet and that is soon.
     pub(super) fn reaches(&self, frames: u32, soon: Duration) -> Option<Instant> {
         let (then, seen) = self.seen.as_ref()?;
-        let missing = f64::from(frames.saturating_sub(seen.mx_frame));
-        let pause = Duration::try_from_secs_f64(missing / self.frames_a_second).ok()?;
+        let missing = frames.checked_sub(seen.mx_frame).filter(|missing| *missing > 0)?;
+        let pause = Duration::try_from_secs_f64(f64::from(missing) / self.frames_a_second).ok()?;
         (pause < soon).then(|| *then + pause.max(SHORTEST_GROWTH))
     }
 }
