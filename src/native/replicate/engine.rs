@@ -44,6 +44,10 @@ const LONGEST_LOOK: Duration = Duration::from_millis(250);
 const CHECKPOINT_LOOK: Duration = Duration::from_millis(50);
 /// The write lock is taken when no more than so many frames are left to be copied back under it.
 const FEW_FRAMES: u32 = 1000;
+/// With so many new frames the pin leaves the database file for a frame. While it is on the file nothing can be copied
+/// back, but an application that checkpoints at every commit beyond 1000 frames sorts all of them first, only to learn
+/// that. Behind a frame it has nothing to do.
+const FRAMES_ON_FILE: u32 = 250;
 /// For so long others may be in the way before following ends with that.
 const BUSY_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,6 +74,8 @@ struct Pace {
     listening_paused: bool,
     look: Look,
     growth: Growth,
+    /// Since the pin is on the database file.
+    on_file: Look,
     /// Somebody was seen writing to the database file, and may be at it still.
     checkpoint_seen: bool,
     /// What was committed at the last look.
@@ -85,6 +91,8 @@ struct Checkpoints {
     next: Instant,
     /// Others kept the last one from letting the WAL start again.
     hindered: bool,
+    /// Until the next try while the WAL is long. Mostly a single read of the application was in the way.
+    again: Look,
     /// What the last one left, so that it is not tried again before something changed.
     last: Option<Committed>,
 }
@@ -144,6 +152,7 @@ impl Engine {
                 listening_paused: false,
                 look: Look::default(),
                 growth: Growth::new(),
+                on_file: Look::default(),
                 checkpoint_seen: false,
                 last: None,
                 busy_since: None,
@@ -153,6 +162,7 @@ impl Engine {
                 moved: Instant::now(),
                 next: Instant::now(),
                 hindered: false,
+                again: Look::default(),
                 last: None,
             },
         })
@@ -230,7 +240,8 @@ impl Engine {
         };
         self.each(|shipper, source| shipper.work(source, &committed, urge))?;
         let is_pin_old = Instant::now() >= self.checkpoints.moved + PIN_AGE;
-        self.advance(&committed, is_pin_old)?;
+        let leaves_file = self.source.is_pinned_to_file() && committed.mx_frame >= FRAMES_ON_FILE;
+        self.advance(&committed, is_pin_old || leaves_file)?;
         self.checkpoint(urge)?;
         if self.source.replaced()? {
             return Err(Error::Replaced(self.source.path().to_owned()));
@@ -287,6 +298,14 @@ impl Engine {
         let pin_at = (!self.source.covers(&committed)).then_some(self.checkpoints.moved + PIN_AGE);
         let checkpoint_at = self.next_checkpoint(&committed);
         let long_at = self.pace.growth.reaches(self.long_frames(), PIN_AGE);
+        let leaves_file = match self.source.is_pinned_to_file() {
+            // Who wrote fast before it may write on so; who does not is left alone.
+            true => Some(self.pace.on_file.next(PIN_AGE)).filter(|pause| *pause < PIN_AGE),
+            false => {
+                self.pace.on_file = Look::default();
+                None
+            }
+        };
         let next_snapshot = self.shippers.iter().filter_map(Shipper::next_snapshot).min();
         let mut wake = Wake::default();
         let mut news = None;
@@ -300,6 +319,7 @@ impl Engine {
             () = at_or_never(pin_at) => {}
             () = at_or_never(checkpoint_at) => {}
             () = at_or_never(long_at) => {}
+            () = pause_or_never(leaves_file) => {}
             () = at_or_never(next_snapshot) => {}
             () = self.snapshot_due.notified() => {}
             // An application that copies frames back at every commit would have us run at every commit.
@@ -397,6 +417,7 @@ impl Engine {
             next,
             last,
             hindered,
+            ..
         } = &self.checkpoints;
         if last.as_ref() == Some(committed) {
             None
@@ -442,10 +463,14 @@ impl Engine {
         let committed = self.source.committed()?;
         self.checkpoints.hindered = self.checkpoints.pinned != Pinned::File;
         self.checkpoints.last = Some(committed);
+        if !self.checkpoints.hindered {
+            self.checkpoints.again = Look::default();
+        }
         self.checkpoints.next = Instant::now()
             + match self.checkpoints.hindered {
                 false => CHECKPOINT_PAUSE,
-                true if is_busy || self.is_long(&committed) => PIN_AGE,
+                true if is_busy => PIN_AGE,
+                true if self.is_long(&committed) => self.checkpoints.again.next(PIN_AGE),
                 true => HINDERED_PAUSE,
             };
         Ok(())
@@ -511,6 +536,7 @@ impl Engine {
             Ok(done) => {
                 tracing::debug!(?done, "checkpoint under the write lock");
                 self.checkpoints.pinned = done.pinned;
+                self.pace.on_file = Look::default();
                 let micros = u64::try_from(done.locked.as_micros()).unwrap_or(u64::MAX);
                 let status = &self.status;
                 status

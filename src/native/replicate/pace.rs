@@ -55,7 +55,8 @@ impl Growth {
                 false => 0,
             };
             let grown = committed.mx_frame.saturating_sub(kept);
-            self.frames_a_second = f64::from(grown) / passed.as_secs_f64();
+            // While somebody copies back in its commit it does not grow, and right after that as fast as before.
+            self.frames_a_second = (f64::from(grown) / passed.as_secs_f64()).max(self.frames_a_second / 2.0);
         }
         self.seen = Some((now, *committed));
     }

@@ -123,6 +123,11 @@ impl Source {
         self.move_pin(held, false, first)
     }
 
+    /// Whether the pin is on the database file for certain: nothing is copied back then.
+    pub fn is_pinned_to_file(&self) -> bool {
+        self.pin.on_file
+    }
+
     /// Whether the pin covers all that is committed.
     pub fn covers(&self, committed: &Committed) -> bool {
         self.pin.covered == (committed.salts, committed.mx_frame)
