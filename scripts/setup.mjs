@@ -9,6 +9,7 @@ import { pathToFileURL } from 'node:url';
 import { withLock } from './lib/lock.mjs';
 import { inRoot } from './lib/root.mjs';
 import { main } from './lib/run.mjs';
+import { rustFlags, sqliteFlags } from './lib/wasm-flags.mjs';
 import { azurite, azuriteProgram } from './setup/azurite.mjs';
 import { chromium, findChromium, findDriver } from './setup/chromium.mjs';
 import { clang, findClang } from './setup/clang.mjs';
@@ -42,6 +43,8 @@ export function cargoEnv() {
   const added = {
     CARGO_TARGET_DIR: inRoot('target'),
     CC_wasm32_unknown_unknown: findClang(),
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: rustFlags(),
+    SQLITE_WASM_RS_FLAGS: sqliteFlags,
     CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER: program('wasm-bindgen-test-runner'),
     CHROMEDRIVER: findDriver(),
   };

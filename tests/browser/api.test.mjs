@@ -47,6 +47,19 @@ test('rows as arrays and as objects', async () => {
   await page.close();
 });
 
+test('knows the tables that SQLite makes by extensions, and mathematics', async () => {
+  const server = await serve('extensions');
+  await server.run('create virtual table f using fts5(name)', 'insert into f select name from t', 'create virtual table r using rtree(id, low, high)', 'insert into r values (1, 0, 10), (2, 20, 30)');
+  await server.settle();
+  const page = await opened('extensions');
+  const one = (sql) => page.evaluate((sql) => walferry.one(sql), sql);
+  assert.equal(await one("select name from f('tw*')"), 'two');
+  assert.equal(await one('select id from r where low <= 25 and high >= 25'), 2);
+  assert.equal(await one("select json_extract('[1, 2]', '$[1]') + sqrt(16)"), 6);
+  assert.ok((await one("select sum(pgsize) from dbstat where name = 't'")) > 0);
+  await page.close();
+});
+
 test('what is given up is told at once, and nothing else suffers', async () => {
   await serve('aborted');
   const page = await opened('aborted');
