@@ -22,7 +22,7 @@ import { portOf, startWorker } from './worker/start.mjs';
 
 const tokens = ['WALFERRY_WRITE_TOKEN', 'WALFERRY_READ_TOKEN'];
 const key = 'WALFERRY_TOKEN_KEY';
-const others = ['PUBLIC_DATABASES', 'ALLOWED_ORIGINS', 'LEVELS', 'SNAPSHOT_INTERVAL', 'RETENTION', 'RAW_RETENTION', 'HISTORY_WINDOW', 'GRACE'].map((name) => `WALFERRY_${name}`);
+const others = ['PUBLIC_DATABASES', 'ALLOWED_ORIGINS', 'LEVELS', 'SNAPSHOT_INTERVAL', 'RETENTION', 'RAW_RETENTION', 'HISTORY_WINDOW', 'GRACE', 'SHORT_SEGMENTS', 'MAX_DOWNLOAD_BYTES', 'ATTACHED'].map((name) => `WALFERRY_${name}`);
 
 await main(async () => {
   const { port, state, 'no-build': noBuild = Boolean(process.env.WALFERRY_NO_BUILD), faults } = options();

@@ -1,7 +1,7 @@
 //! Whether a segment may be served: only what is committed is.
 //!
 //! What was committed once stays so, and an isolate remembers it: a restore asks the Durable Object once a segment,
-//! not once a range.
+//! not once a range. Not so a segment that the object keeps itself.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -20,11 +20,26 @@ thread_local! {
     static KNOWN: RefCell<HashSet<(Db, SegmentId)>> = RefCell::default();
 }
 
+/// Where the bytes of a segment are.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Place {
+    Bucket,
+    /// In the database's object, which serves them.
+    Object,
+    /// It is not committed.
+    Nowhere,
+}
+
 /// Asks the database, unless it is known.
-pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentId) -> Result<bool, Failure> {
+pub(super) async fn place(
+    database: &Stub,
+    request: &Request,
+    db: &Db,
+    id: SegmentId,
+) -> Result<Place, Failure> {
     let segment = (db.clone(), id);
     if KNOWN.with_borrow(|known| known.contains(&segment)) {
-        return Ok(true);
+        return Ok(Place::Bucket);
     }
     let mut question = Request::new(&request.inner().url(), Method::Head)?;
     let at_least = request.headers().get(AT_LEAST)?;
@@ -33,6 +48,8 @@ pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentI
     }
     let answer = database.fetch_with_request(question).await?;
     match answer.status_code() {
+        // Of what it keeps itself, it tells all.
+        200 if answer.headers().has("ETag")? => Ok(Place::Object),
         200 => {
             KNOWN.with_borrow_mut(|known| {
                 if known.len() >= MAX_KNOWN {
@@ -40,9 +57,9 @@ pub(super) async fn is(database: &Stub, request: &Request, db: &Db, id: SegmentI
                 }
                 known.insert(segment);
             });
-            Ok(true)
+            Ok(Place::Bucket)
         }
-        404 => Ok(false),
+        404 => Ok(Place::Nowhere),
         400 | 503 if at_least.is_some() => Err(Failure::passing(
             "not_there_yet",
             format!("The replica did not come to what {AT_LEAST} says in time."),

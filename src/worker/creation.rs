@@ -14,7 +14,6 @@ use worker::Data;
 use super::body::Body;
 use super::entry::Entry;
 use super::failure::Failure;
-use super::followers::PUSHED;
 use super::intake::{Intake, Proven};
 use super::pipe::Pipe;
 use super::replica::Replica;
@@ -67,16 +66,8 @@ impl Creation<'_> {
             Ok(proven) => proven,
             Err(failure) => return (Err(failure), None),
         };
-        let created = async {
-            let entry = Entry::begin(replica, id, body.size(), &proven, None).await?;
-            let pushed = (start.len() <= PUSHED).then(|| start.clone());
-            let created = replica
-                .store
-                .put(id, Data::Bytes(start), Some(&proven.header))
-                .await;
-            entry.end(created, pushed.as_deref()).await
-        };
-        (created.await, Some(proven))
+        let created = Entry::create(replica, id, start, &proven, None).await;
+        (created, Some(proven))
     }
 
     async fn long(self, body: &mut Body) -> (Result<Position, Failure>, Option<Proven>) {

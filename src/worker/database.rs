@@ -26,6 +26,9 @@ use crate::token::Scope;
 /// The ledger's note of the database's name: an alarm does not tell it.
 const NAME: &str = "name";
 
+/// A variable: whether short segments go first into the `object`, or at once into the `bucket`.
+const SHORT_SEGMENTS: &str = "WALFERRY_SHORT_SEGMENTS";
+
 /// The class that wrangler.toml binds as `DATABASES`. Its requests come from the Worker, which has let them in.
 #[durable_object]
 #[derive(Debug)]
@@ -133,7 +136,7 @@ impl Database {
     fn is_attached(&self, request: &Request) -> bool {
         let route = Route::of(&request.path()).ok();
         let db = route.as_ref().and_then(Route::db);
-        db.is_some_and(|db| R2Store::open(&self.env, db.clone()).is_ok_and(|store| store.is_attached()))
+        db.is_some_and(|db| attached::place(&self.env, db).is_ok_and(|place| place.is_some()))
     }
 
     /// Counts what became of an upload, and reports it now and then.
@@ -167,7 +170,8 @@ impl Database {
 
     fn replica(&self, db: &Db) -> Result<Replica, Failure> {
         Ok(Replica {
-            store: R2Store::open(&self.env, db.clone())?,
+            store: R2Store::open_here(&self.env, db.clone(), self.ledger.clone())?,
+            keeps_short: keeps_short(&self.env)?,
             ledger: self.ledger.clone(),
             lock: self.lock.clone(),
             followers: self.followers.clone(),
@@ -227,6 +231,18 @@ impl Database {
             }
             #[cfg(feature = "fault-points")]
             Route::Fault(_) => Err(Failure::new(404, "unknown_route", "No database is named.")),
+        }
+    }
+}
+
+/// Where the configuration wants short segments to go first.
+fn keeps_short(env: &Env) -> Result<bool, Failure> {
+    match env.var(SHORT_SEGMENTS).map(|place| place.to_string()).as_deref() {
+        Ok("bucket") => Ok(false),
+        Ok("object") | Err(_) => Ok(true),
+        Ok(other) => {
+            let message = format!("{SHORT_SEGMENTS} is {other:?}; it must be object or bucket.");
+            Err(Failure::new(500, "not_configured", message))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Serves the bytes of segments.
 
-use worker::{Method, Object, Request, Response, ResponseBody};
+use worker::{Method, Request, Response, ResponseBody};
 
 use super::failure::Failure;
 use super::r2::{R2Store, timestamp_of};
 use super::range::Wanted;
 use super::route::Db;
+use crate::ltx::{Header, Timestamp};
 use crate::replica::SegmentId;
 use crate::store;
 
@@ -17,14 +18,15 @@ pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Re
     if request.method() == Method::Head {
         let object = store.head(id).await?.ok_or_else(|| missing(store.db(), id))?;
         let mut response = Response::empty()?;
-        describe(&mut response, &object, object.size())?;
+        describe(
+            &mut response,
+            &object.http_etag(),
+            timestamp_of(&object),
+            object.size(),
+        )?;
         return Ok(response);
     }
-    let wanted = request
-        .headers()
-        .get("Range")?
-        .map(|header| Wanted::parse(&header))
-        .transpose()?;
+    let wanted = wanted(request)?;
     let object = match store.get(id, wanted).await {
         Err(store::Error::OutOfRange(_)) => None,
         found => Some(found?.ok_or_else(|| missing(store.db(), id))?),
@@ -48,25 +50,70 @@ pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Re
     };
     let mut response = Response::from_body(body)?;
     let length = part.map_or(size, |(first, last)| last.saturating_sub(first).saturating_add(1));
-    describe(&mut response, &object, length)?;
-    if let Some((first, last)) = part {
-        response
-            .headers_mut()
-            .set("Content-Range", &format!("bytes {first}-{last}/{size}"))?;
-        return Ok(response.with_status(206));
-    }
-    Ok(response)
+    describe(&mut response, &object.http_etag(), timestamp_of(&object), length)?;
+    partial(response, part, size)
 }
 
-fn describe(response: &mut Response, object: &Object, length: u64) -> worker::Result<()> {
+/// The same of a segment that is at hand.
+pub(super) fn kept(request: &Request, bytes: &[u8]) -> Result<Response, Failure> {
+    let size = bytes.len() as u64;
+    let is_head = request.method() == Method::Head;
+    let wanted = if is_head { None } else { wanted(request)? };
+    let part = match wanted {
+        Some(wanted) => Some(wanted.within(size).ok_or_else(|| unsatisfiable(size))?),
+        None => None,
+    };
+    let range = part.map_or(0..bytes.len(), |(first, last)| {
+        usize::try_from(first).unwrap_or(usize::MAX)
+            ..usize::try_from(last.saturating_add(1)).unwrap_or(usize::MAX)
+    });
+    let sent = bytes.get(range).unwrap_or_default();
+    let mut response = match is_head {
+        true => Response::empty()?,
+        false => Response::from_bytes(sent.to_vec())?,
+    };
+    // What a segment ends with is the checksum of all of it.
+    let checksum = bytes.last_chunk::<8>().copied().unwrap_or_default();
+    let etag = format!("\"{}\"", super::r2::hex(&checksum));
+    let header = bytes.first_chunk().and_then(|start| Header::parse(start).ok());
+    describe(
+        &mut response,
+        &etag,
+        header.map(|header| header.timestamp),
+        sent.len() as u64,
+    )?;
+    partial(response, part, size)
+}
+
+fn wanted(request: &Request) -> Result<Option<Wanted>, Failure> {
+    let range = request.headers().get("Range")?;
+    range.map(|header| Wanted::parse(&header)).transpose()
+}
+
+fn partial(mut response: Response, part: Option<(u64, u64)>, size: u64) -> Result<Response, Failure> {
+    let Some((first, last)) = part else {
+        return Ok(response);
+    };
+    response
+        .headers_mut()
+        .set("Content-Range", &format!("bytes {first}-{last}/{size}"))?;
+    Ok(response.with_status(206))
+}
+
+fn describe(
+    response: &mut Response,
+    etag: &str,
+    timestamp: Option<Timestamp>,
+    length: u64,
+) -> worker::Result<()> {
     let headers = response.headers_mut();
     headers.set("Content-Type", "application/octet-stream")?;
     headers.set("Content-Length", &length.to_string())?;
     headers.set("Accept-Ranges", "bytes")?;
-    headers.set("ETag", &object.http_etag())?;
+    headers.set("ETag", etag)?;
     // Objects never change. Private, because the next who asks may have no token.
     headers.set("Cache-Control", "private, max-age=31536000, immutable")?;
-    if let Some(timestamp) = timestamp_of(object) {
+    if let Some(timestamp) = timestamp {
         headers.set(TIMESTAMP, &timestamp.0.to_string())?;
     }
     Ok(())

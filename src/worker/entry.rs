@@ -1,15 +1,26 @@
 //! A proven segment's way into the replica, under its lock: the intent is recorded, then the object is created,
 //! then it is committed. Cut off anywhere in between, the next who enters settles it.
+//!
+//! A short segment goes a shorter way: its bytes are kept in the ledger, by the same write that commits it. Upkeep takes
+//! them from there into a level and into a bundle, and so into the bucket.
+
+use worker::Data;
 
 use super::failure::Failure;
+use super::followers::PUSHED;
 use super::head::Head;
 use super::intake::Proven;
 use super::ledger::{Intent, State};
 use super::lock::Guard;
 use super::raw::{Place, Places};
 use super::replica::Replica;
-use crate::replica::{Position, SegmentId};
+use crate::replica::{Level, Position, SegmentId};
 use crate::store;
+
+/// Up to here a segment is short.
+const SHORT: usize = 64 << 10;
+/// So many bytes are kept in the ledger at the most; what comes then goes into the bucket.
+const KEPT: u64 = 16 << 20;
 
 /// The right to create this one object now.
 #[derive(Debug)]
@@ -30,16 +41,7 @@ impl<'a> Entry<'a> {
         proven: &Proven,
         places: Option<&Places>,
     ) -> Result<Self, Failure> {
-        let guard = replica.lock.enter().await?;
-        let head = replica.settled(&guard).await?;
-        if replica.ledger.holds(id)? {
-            return Err(Failure::position_mismatch(
-                head.position,
-                format_args!("it holds a segment {id}"),
-            ));
-        }
-        head.admits(id, &proven.header)?;
-        head.admits_content(proven)?;
+        let (guard, head) = admitted(replica, id, proven).await?;
         if let Some(places) = places {
             Place::note(&replica.ledger, places)?;
         }
@@ -54,6 +56,38 @@ impl<'a> Entry<'a> {
             head,
             intent,
         })
+    }
+
+    /// Creates a segment whose bytes are all at hand.
+    pub(super) async fn create(
+        replica: &'a Replica,
+        id: SegmentId,
+        bytes: Vec<u8>,
+        proven: &Proven,
+        places: Option<&Places>,
+    ) -> Result<Position, Failure> {
+        let len = bytes.len() as u64;
+        let is_kept = replica.keeps_short
+            && id.level == Level::RAW
+            && bytes.len() <= SHORT
+            && replica.ledger.kept_bytes()?.saturating_add(len) <= KEPT;
+        if is_kept {
+            let (guard, head) = admitted(replica, id, proven).await?;
+            guard.check()?;
+            // All of it is written together, and nobody hears of it before it stays.
+            if let Some(places) = places {
+                Place::note(&replica.ledger, places)?;
+            }
+            let head = head.after(id, len, &proven.header);
+            replica.keep(head, id, &proven.header, bytes)?;
+            fault_point!("kept");
+            return Ok(head.position);
+        }
+        let pushed = (bytes.len() <= PUSHED).then(|| bytes.clone());
+        let entry = Self::begin(replica, id, len, proven, places).await?;
+        let created = replica.store.put(id, Data::Bytes(bytes), Some(&proven.header));
+        let created = created.await;
+        entry.end(created, pushed.as_deref()).await
     }
 
     /// After the attempt to create the object: whether it was created, or one of its name was there. Its bytes go to the
@@ -114,4 +148,23 @@ impl<'a> Entry<'a> {
             format_args!("it holds another segment {id}"),
         ))
     }
+}
+
+/// Waits for its turn, and for where the replica then stands, if the segment goes on from there.
+async fn admitted<'a>(
+    replica: &'a Replica,
+    id: SegmentId,
+    proven: &Proven,
+) -> Result<(Guard<'a>, Head), Failure> {
+    let guard = replica.lock.enter().await?;
+    let head = replica.settled(&guard).await?;
+    if replica.ledger.holds(id)? {
+        return Err(Failure::position_mismatch(
+            head.position,
+            format_args!("it holds a segment {id}"),
+        ));
+    }
+    head.admits(id, &proven.header)?;
+    head.admits_content(proven)?;
+    Ok((guard, head))
 }

@@ -10,9 +10,12 @@ use worker::{Env, Request, Response};
 use super::body::Body;
 use super::failure::Failure;
 use super::gate;
+use super::intake::Intake;
 use super::r2::R2Store;
 use super::route::Db;
 use super::upload::declared_size;
+use crate::ltx::{Decompressor, Header, decode_frame, index};
+use crate::replica::{Level, SegmentId};
 use crate::store::conformance;
 
 /// What a path below `/v1/-/` asks for.
@@ -39,6 +42,9 @@ pub(super) enum Fault {
     Alarm(Db),
     /// The bytes of the wasm instance's memory, which never shrinks.
     Memory,
+    /// The body, a segment, is proven so many times as an upload is; or its pages are only unpacked and hashed once.
+    Prove(u32),
+    Unpack(u32),
 }
 
 /// How a request ends at a point.
@@ -89,6 +95,8 @@ impl Fault {
             ["keys"] => Ok(Self::Keys),
             ["alarm", db] => Ok(Self::Alarm(Db::parse(db)?)),
             ["memory"] => Ok(Self::Memory),
+            ["prove", times] => Ok(Self::Prove(times.parse().unwrap_or(1))),
+            ["unpack", times] => Ok(Self::Unpack(times.parse().unwrap_or(1))),
             _ => Err(Failure::new(404, "unknown_route", "There is no such fault.")),
         }
     }
@@ -101,14 +109,7 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
         Fault::Panic => panic!("a panic was asked for"),
         Fault::Conformance(db) => conformance::run(&R2Store::open(env, db)?).await,
         Fault::Plant(key) => {
-            let size = declared_size(request)?;
-            let mut body = Body::of(request);
-            body.expect(size, gate::enter(size)?);
-            let mut bytes = Vec::new();
-            while let Some(chunk) = body.next().await? {
-                bytes.extend_from_slice(&chunk);
-            }
-            let mut put = bucket.put(key, bytes);
+            let mut put = bucket.put(key, body_of(request).await?);
             if let Some(time) = request.headers().get("Litestream-Timestamp")? {
                 put = put.custom_metadata([("litestream-timestamp".to_owned(), time)]);
             }
@@ -123,6 +124,29 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
         Fault::Arm(point, end) => ARMED.set(Some((point, end))),
         Fault::Counts => return Ok(Response::from_json(&COUNTS.take())?),
         Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
+        Fault::Prove(times) => {
+            let (segment, id, _) = segment_of(request).await?;
+            for _ in 0..times {
+                let mut intake = Intake::new(id);
+                intake.push(&segment)?;
+                intake.finish()?;
+            }
+        }
+        Fault::Unpack(times) => {
+            let (segment, _, header) = segment_of(request).await?;
+            let (_, entries) = index::of(&segment)?;
+            let (mut decompressor, mut page) = (Decompressor::default(), vec![0; header.page_size.len()]);
+            for entry in (0..times).flat_map(|_| &entries) {
+                let start = usize::try_from(entry.offset).unwrap_or(usize::MAX);
+                let frame = segment.get(start..start.saturating_add(entry.len as usize));
+                decode_frame(
+                    frame.unwrap_or_default(),
+                    entry.pgno,
+                    &mut decompressor,
+                    &mut page,
+                )?;
+            }
+        }
         Fault::Memory => {
             return Ok(Response::from_json(
                 &core::arch::wasm32::memory_size(0).saturating_mul(65_536),
@@ -130,4 +154,29 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
         }
     }
     Ok(Response::from_json(&"done")?)
+}
+
+async fn body_of(request: &Request) -> Result<Vec<u8>, Failure> {
+    let size = declared_size(request)?;
+    let mut body = Body::of(request);
+    body.expect(size, gate::enter(size)?);
+    let mut bytes = Vec::new();
+    while let Some(chunk) = body.next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+async fn segment_of(request: &Request) -> Result<(Vec<u8>, SegmentId, Header), Failure> {
+    let bytes = body_of(request).await?;
+    let start = bytes
+        .first_chunk()
+        .ok_or_else(|| Failure::invalid_segment("it is empty"))?;
+    let header = Header::parse(start)?;
+    let id = SegmentId {
+        level: Level::RAW,
+        min: header.min_txid,
+        max: header.max_txid,
+    };
+    Ok((bytes, id, header))
 }

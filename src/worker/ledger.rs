@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, note TEXT NOT NULL) WIT
 CREATE TABLE IF NOT EXISTS objects (
   level INTEGER NOT NULL, min_txid TEXT NOT NULL, max_txid TEXT NOT NULL, size INTEGER NOT NULL, timestamp INTEGER,
   sum_before TEXT, sum_after TEXT, page_size INTEGER, commit_pages INTEGER,
-  since INTEGER NOT NULL, bundled INTEGER, damaged INTEGER, leaving INTEGER,
+  since INTEGER NOT NULL, bundled INTEGER, damaged INTEGER, leaving INTEGER, bytes BLOB,
   PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS page_sums (block INTEGER PRIMARY KEY, sums BLOB NOT NULL)";
 /// The note that says where the replica stands.
@@ -44,6 +44,8 @@ pub(super) struct Ledger {
     changed: Cell<bool>,
     /// How often everything was forgotten.
     generation: Cell<u64>,
+    /// How many bytes the kept segments have together, once they were counted.
+    kept_bytes: Cell<Option<u64>>,
 }
 
 /// What is known of a database.
@@ -80,6 +82,7 @@ impl Ledger {
             storage,
             changed: Cell::new(false),
             generation: Cell::new(0),
+            kept_bytes: Cell::new(None),
         }
     }
 
@@ -126,7 +129,7 @@ impl Ledger {
         Ok(self.storage.sync().await?)
     }
 
-    /// Forgets all objects.
+    /// Forgets all objects. None may be kept here.
     pub(super) fn clear(&self) -> Result<(), Failure> {
         self.changed.set(true);
         self.generation.set(self.generation.get().wrapping_add(1));
@@ -135,11 +138,64 @@ impl Ledger {
 
     /// Adds an object, which is there since now; one that was added before stays as it is.
     pub(super) fn add(&self, found: &Found) -> Result<(), Failure> {
+        self.insert(found, None)
+    }
+
+    /// Adds a segment and its bytes, which are kept here and not in the bucket.
+    pub(super) fn keep(&self, found: &Found, bytes: Vec<u8>) -> Result<(), Failure> {
+        let kept = self.kept_bytes()?;
+        self.kept_bytes.set(Some(kept.saturating_add(bytes.len() as u64)));
+        self.insert(found, Some(bytes))
+    }
+
+    /// The bytes of a segment that is kept here.
+    pub(super) fn kept(&self, id: SegmentId) -> Result<Option<Vec<u8>>, Failure> {
+        if id.level != Level::RAW {
+            return Ok(None);
+        }
+        let sql = "SELECT bytes FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        self.blob(sql, Vec::from(key(id)))
+    }
+
+    /// How many bytes are kept here.
+    pub(super) fn kept_bytes(&self) -> Result<u64, Failure> {
+        if let Some(bytes) = self.kept_bytes.get() {
+            return Ok(bytes);
+        }
+        let sql = "SELECT CAST(coalesce(sum(length(bytes)), 0) AS TEXT) FROM objects WHERE level = 0";
+        let bytes = self
+            .text(sql, [])?
+            .and_then(|bytes| bytes.parse().ok())
+            .unwrap_or(0);
+        self.kept_bytes.set(Some(bytes));
+        Ok(bytes)
+    }
+
+    /// Some of those that are kept here.
+    pub(super) fn all_kept(&self) -> Result<Vec<SegmentId>, Failure> {
+        let rows = self.text(
+            &format!(
+                "SELECT json_group_array({ID}) FROM (SELECT * FROM objects WHERE level = 0 AND bytes IS NOT NULL \
+                 LIMIT {PIECE})"
+            ),
+            [],
+        )?;
+        Ok(parse(rows)?.into_iter().map(id_of).collect())
+    }
+
+    /// The bucket has it now.
+    pub(super) fn give_away(&self, id: SegmentId) -> Result<(), Failure> {
+        self.kept_bytes.set(None);
+        let sql = "UPDATE objects SET bytes = NULL WHERE level = ? AND min_txid = ? AND max_txid = ?";
+        self.run(sql, key(id))
+    }
+
+    fn insert(&self, found: &Found, bytes: Option<Vec<u8>>) -> Result<(), Failure> {
         let sums = found.header.as_ref().and_then(|header| header.sums);
         let sum = |of: fn(&Sums) -> DbSum| sums.as_ref().map(|sums| of(sums).to_string());
         self.changed.set(true);
         self.run(
-            "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL)",
+            "INSERT OR IGNORE INTO objects VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL, NULL, NULL, ?)",
             [
                 i64::from(u8::from(found.info.id.level)).into(),
                 found.info.id.min.to_string().into(),
@@ -159,12 +215,16 @@ impl Ledger {
                     .map(|header| i64::from(header.commit))
                     .into(),
                 now().into(),
+                bytes.map_or(SqlStorageValue::Null, SqlStorageValue::Blob),
             ],
         )
     }
 
     /// Takes one out.
     pub(super) fn remove(&self, id: SegmentId) -> Result<(), Failure> {
+        if id.level == Level::RAW {
+            self.kept_bytes.set(None);
+        }
         self.run(
             "DELETE FROM objects WHERE level = ? AND min_txid = ? AND max_txid = ?",
             key(id),
@@ -377,11 +437,7 @@ impl Ledger {
     /// A block of the page-sum table.
     pub(super) fn sum_block(&self, block: u32) -> Result<Option<Vec<u8>>, Failure> {
         let sql = "SELECT sums FROM page_sums WHERE block = ?";
-        let row = self.sql.exec(sql, vec![i64::from(block).into()])?.raw().next();
-        Ok(match row.transpose()?.and_then(|row| row.into_iter().next()) {
-            Some(SqlStorageValue::Blob(sums)) => Some(sums),
-            _ => None,
-        })
+        self.blob(sql, vec![i64::from(block).into()])
     }
 
     pub(super) fn set_sum_block(&self, block: u32, sums: Vec<u8>) -> Result<(), Failure> {
@@ -411,6 +467,17 @@ impl Ledger {
         let _cursor = self.sql.exec(sql, Vec::from(values))?;
         count!("rows_written", _cursor.rows_written() as u64);
         Ok(())
+    }
+
+    /// The first value of the first row, if it is bytes.
+    fn blob(&self, sql: &str, values: Vec<SqlStorageValue>) -> Result<Option<Vec<u8>>, Failure> {
+        let cursor = self.sql.exec(sql, values)?;
+        let row = cursor.raw().next().transpose()?;
+        count!("rows_read", cursor.rows_read() as u64);
+        Ok(match row.and_then(|row| row.into_iter().next()) {
+            Some(SqlStorageValue::Blob(bytes)) => Some(bytes),
+            _ => None,
+        })
     }
 
     /// The first value of the first row, if it is a text.

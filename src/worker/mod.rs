@@ -3,7 +3,8 @@
 //!
 //! A request goes through `route` (which thing, which method) and `auth` (may they), then to the Durable Object of its
 //! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
-//! head and the listing are remembered (`ledger`). R2 is the truth: an object that has forgotten everything reads it
+//! head and the listing are remembered (`ledger`), and short segments kept until they are part of something larger. Beyond
+//! those, R2 is the truth: an object that has forgotten everything reads it
 //! again (`rebuild`), and follows its segments as a chain (`chain`). By alarm it keeps the replica in order (`upkeep`). Only the bytes of committed segments come straight
 //! from R2 (`download`). A part of a bucket that another program fills is served the same way (`attached`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
 //! every request in flight: whatever is wrong is a `Failure`, which becomes a status and a sentence.
@@ -105,6 +106,7 @@ use worker::{Bucket, Context, Env, Method, Request, Response, Stub, event};
 
 use auth::Need;
 use body::Body;
+use committed::Place;
 use failure::Failure;
 use origins::Origins;
 use r2::R2Store;
@@ -141,10 +143,11 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
     };
     match route {
         Route::Segment(db, id) if method != "PUT" => {
-            if committed::is(&database(env, &db)?, request, &db, id).await? {
-                download::get(request, &R2Store::open(env, db)?, id).await
-            } else {
-                Err(download::missing(&db, id))
+            let object = database(env, &db)?;
+            match committed::place(&object, request, &db, id).await? {
+                Place::Bucket => download::get(request, &R2Store::open(env, db)?, id).await,
+                Place::Object => ask(env, &db, Request::from(Clone::clone(request.inner()))).await,
+                Place::Nowhere => Err(download::missing(&db, id)),
             }
         }
         Route::Follow(db) => {

@@ -3,6 +3,7 @@
 use serde::Serialize;
 use worker::{Request, Response};
 
+use super::download;
 use super::failure::Failure;
 use super::head::Head;
 use super::json::answer;
@@ -33,11 +34,16 @@ struct Standing {
     upkeep: Option<Trouble>,
 }
 
-/// Whether a segment is committed, as the Worker asks before it serves one.
+/// Whether a segment is committed, as the Worker asks before it serves one. One that is kept here is served here.
 pub(super) async fn holds(request: &Request, replica: &Replica, id: SegmentId) -> Result<Response, Failure> {
     at_least::head(request, replica).await?;
-    let status = if replica.ledger.holds(id)? { 200 } else { 404 };
-    Ok(Response::empty()?.with_status(status))
+    if !replica.ledger.holds(id)? {
+        return Ok(Response::empty()?.with_status(404));
+    }
+    match replica.store.kept(id)? {
+        Some(bytes) => download::kept(request, &bytes),
+        None => Ok(Response::empty()?),
+    }
 }
 
 /// `POST /v1/{db}/rebuild`

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use worker::{Bucket, Conditional, Data, Env, Include, MultipartUpload, Object};
+use worker::{Bucket, Conditional, Data, Env, Include, Method, MultipartUpload, Object, Request, Stub};
 
 use super::failure::Failure;
+use super::ledger::Ledger;
 use super::query::parse_time;
 use super::range::Wanted;
 use super::route::Db;
-use super::{BUCKET, attached, bucket};
+use super::{BUCKET, attached, bucket, database};
 use crate::ltx::{FileChecksum, Header, Timestamp, Trailer, Txid};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
 use crate::store::{Body, Error, Result, Store};
@@ -29,6 +31,18 @@ pub(super) struct R2Store {
     /// How their keys begin.
     root: String,
     is_attached: bool,
+    kept: Kept,
+}
+
+/// How to come to the segments that the database's object keeps itself.
+#[derive(Clone, Debug)]
+enum Kept {
+    /// We are that object.
+    Here(Rc<Ledger>),
+    /// It is asked for what is not in the bucket.
+    There(Rc<Stub>),
+    /// There are none.
+    Nowhere,
 }
 
 /// The most that R2 lists at once.
@@ -63,6 +77,16 @@ impl Found {
 impl R2Store {
     /// Where the configuration says; no request is made yet.
     pub(super) fn open(env: &Env, db: Db) -> std::result::Result<Self, Failure> {
+        let kept = Kept::There(Rc::new(database(env, &db)?));
+        Self::with(env, db, kept)
+    }
+
+    /// The same within the database's object.
+    pub(super) fn open_here(env: &Env, db: Db, ledger: Rc<Ledger>) -> std::result::Result<Self, Failure> {
+        Self::with(env, db, Kept::Here(ledger))
+    }
+
+    fn with(env: &Env, db: Db, kept: Kept) -> std::result::Result<Self, Failure> {
         let place = attached::place(env, &db)?;
         let is_attached = place.is_some();
         let (bucket, root) = match place {
@@ -73,8 +97,19 @@ impl R2Store {
             bucket,
             db,
             root,
+            kept: if is_attached { Kept::Nowhere } else { kept },
             is_attached,
         })
+    }
+
+    /// The bytes of a segment that is kept here, in the object that we are.
+    pub(super) fn kept(&self, id: SegmentId) -> Result<Option<Bytes>> {
+        let Kept::Here(ledger) = &self.kept else {
+            return Ok(None);
+        };
+        let kept = ledger.kept(id);
+        kept.map(|bytes| bytes.map(Bytes::from))
+            .map_err(|failure| Error::Unavailable(failure.message().to_owned()))
     }
 
     /// Whether others fill it, and it is only read here.
@@ -201,10 +236,12 @@ impl R2Store {
 
     /// A segment's header: from its metadata, or for an object that others created, from itself.
     pub(super) async fn header(&self, id: SegmentId) -> Result<Header> {
-        let object = self.head(id).await?;
-        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
-        if let Some(header) = header_of(&object) {
-            return Ok(header);
+        if self.kept(id)?.is_none() {
+            let object = self.head(id).await?;
+            let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
+            if let Some(header) = header_of(&object) {
+                return Ok(header);
+            }
         }
         let broken =
             |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(id)));
@@ -220,8 +257,8 @@ impl R2Store {
 
     /// Whether there is an object of this name, size and file checksum.
     pub(super) async fn has(&self, id: SegmentId, size: u64, checksum: FileChecksum) -> Result<bool> {
-        let found = self.head(id).await?;
-        if found.is_none_or(|object| object.size() != size) {
+        let found = self.stat(id).await?;
+        if found.is_none_or(|found| found.size != size) {
             return Ok(false);
         }
         let end = self
@@ -231,24 +268,24 @@ impl R2Store {
         Ok(matches!(trailer, Some(Ok(trailer)) if trailer.file_checksum == checksum))
     }
 
-    /// Whether there is an object of this name and size that ends so.
+    /// Whether there is an object of this name and size in the bucket that ends so.
     pub(super) async fn ends_so(&self, id: SegmentId, size: u64, end: &[u8]) -> Result<bool> {
         if self.head(id).await?.is_none_or(|object| object.size() != size) {
             return Ok(false);
         }
         let start = size.saturating_sub(end.len() as u64);
-        Ok(self.read(id, start..size).await? == end)
+        let there = self.read_bucket(id, start..size).await?;
+        Ok(there.is_some_and(|there| there == end))
     }
 
     /// All there is to know of an object.
     pub(super) async fn found(&self, id: SegmentId) -> Result<Found> {
-        let object = self.head(id).await?;
-        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
+        let there = self.stat(id).await?;
+        let there = there.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
         let header = self.header(id).await?;
         let info = SegmentInfo {
-            id,
-            size: object.size(),
             timestamp: Some(header.timestamp),
+            ..there
         };
         Ok(Found {
             info,
@@ -268,6 +305,57 @@ impl R2Store {
             if start.is_none() {
                 return Ok(all);
             }
+        }
+    }
+
+    /// A range of an object, if it is in the bucket.
+    async fn read_bucket(&self, id: SegmentId, range: Range<u64>) -> Result<Option<Bytes>> {
+        let wanted = Wanted::Between(range.start, range.end.saturating_sub(1));
+        let Some(object) = self.get(id, Some(wanted)).await? else {
+            return Ok(None);
+        };
+        // R2 shortens a range that ends beyond the end.
+        if object.size() < range.end {
+            return Err(Error::OutOfRange(format!("segment {id}")));
+        }
+        let body = object
+            .body()
+            .ok_or_else(|| Error::Protocol(format!("R2 gave no content of segment {id}")))?;
+        let bytes = body
+            .bytes()
+            .await
+            .map_err(|error| unavailable("read", &self.key(id), &error))?;
+        Ok(Some(Bytes::from(bytes)))
+    }
+
+    /// Asks the database's object for a part of a segment that may be there.
+    async fn ask(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let missing = || Error::NotFound(format!("segment {id}"));
+        let Kept::There(object) = &self.kept else {
+            return Err(missing());
+        };
+        let unanswered = |error: worker::Error| unavailable("read", &self.key(id), &error);
+        let url = format!(
+            "https://database/v1/{}/ltx/{}/{}",
+            self.db,
+            id.level,
+            id.file_name()
+        );
+        let last = range.end.saturating_sub(1);
+        let ask = async {
+            let mut question = Request::new(&url, Method::Get)?;
+            let range = format!("bytes={}-{last}", range.start);
+            question.headers_mut()?.set("Range", &range)?;
+            let mut answer = object.fetch_with_request(question).await?;
+            worker::Result::Ok((answer.status_code(), answer.bytes().await?))
+        };
+        match ask.await.map_err(unanswered)? {
+            (206, bytes) if bytes.len() as u64 == range.end.saturating_sub(range.start) => Ok(bytes.into()),
+            (206 | 416, _) => Err(Error::OutOfRange(format!("segment {id}"))),
+            (200 | 404, _) => Err(missing()),
+            (status, _) => Err(Error::Unavailable(format!(
+                "the database answered with status {status} to who asked for segment {id}"
+            ))),
         }
     }
 
@@ -336,6 +424,14 @@ impl Store for R2Store {
     }
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        if let Some(bytes) = self.kept(id)? {
+            let header = bytes.first_chunk().and_then(|start| Header::parse(start).ok());
+            return Ok(Some(SegmentInfo {
+                id,
+                size: bytes.len() as u64,
+                timestamp: header.map(|header| header.timestamp),
+            }));
+        }
         let info = |object: Object| SegmentInfo {
             id,
             size: object.size(),
@@ -345,21 +441,17 @@ impl Store for R2Store {
     }
 
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let wanted = Wanted::Between(range.start, range.end.saturating_sub(1));
-        let object = self.get(id, Some(wanted)).await?;
-        let object = object.ok_or_else(|| Error::NotFound(format!("segment {id}")))?;
-        // R2 shortens a range that ends beyond the end.
-        if object.size() < range.end {
-            return Err(Error::OutOfRange(format!("segment {id}")));
+        if let Some(bytes) = self.kept(id)? {
+            let within = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
+            return match (within(range.start), within(range.end)) {
+                (Some(start), Some(end)) if start <= end => Ok(bytes.slice(start..end)),
+                _ => Err(Error::OutOfRange(format!("segment {id}"))),
+            };
         }
-        let body = object
-            .body()
-            .ok_or_else(|| Error::Protocol(format!("R2 gave no content of segment {id}")))?;
-        let bytes = body
-            .bytes()
-            .await
-            .map_err(|error| unavailable("read", &self.key(id), &error))?;
-        Ok(Bytes::from(bytes))
+        match self.read_bucket(id, range.clone()).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.ask(id, range).await,
+        }
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

@@ -1,10 +1,12 @@
-//! From the bucket to a ledger: R2 is the truth.
+//! From the bucket to a ledger: R2 is the truth, once it has what the ledger keeps.
 //!
 //! A large replica takes several requests; each goes on where the last one ended.
 
 use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
+
+use worker::Data;
 
 use super::chain;
 use super::failure::Failure;
@@ -13,6 +15,7 @@ use super::ledger::{Ledger, State};
 use super::lock::Guard;
 use super::r2::{Found, MAX_PAGE, R2Store};
 use super::upkeep;
+use crate::ltx::{Header, Trailer};
 
 /// Requests to R2 that one of ours may make.
 const MAX_REQUESTS: usize = 800;
@@ -27,6 +30,7 @@ pub(super) async fn run(
     mut start: Option<String>,
 ) -> Result<Head, Failure> {
     if start.is_none() {
+        give_away(ledger, store, guard).await?;
         ledger.clear()?;
     }
     let mut requests = 0usize;
@@ -53,6 +57,42 @@ pub(super) async fn run(
         }
         if requests > MAX_REQUESTS {
             return Err(large());
+        }
+    }
+}
+
+/// Puts what is kept here alone into the bucket, which is the whole truth then.
+async fn give_away(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<(), Failure> {
+    let mut requests = 0usize;
+    loop {
+        let kept = ledger.all_kept()?;
+        if kept.is_empty() {
+            return Ok(());
+        }
+        for id in kept {
+            let Some(bytes) = ledger.kept(id)? else {
+                continue;
+            };
+            let header = bytes.first_chunk().and_then(|start| Header::parse(start).ok());
+            let size = bytes.len() as u64;
+            let end = bytes
+                .last_chunk::<{ Trailer::LEN }>()
+                .copied()
+                .unwrap_or_default();
+            let created = store.put(id, Data::Bytes(bytes), header.as_ref()).await?;
+            if !created && !store.ends_so(id, size, &end).await? {
+                let message = format!(
+                    "An object {id} is in the bucket that is not the replica's segment of that name; delete it there."
+                );
+                return Err(Failure::new(409, "segment_in_the_way", message));
+            }
+            guard.renew()?;
+            ledger.give_away(id)?;
+            fault_point!("given_away");
+            requests = requests.saturating_add(1);
+            if requests > MAX_REQUESTS {
+                return Err(large());
+            }
         }
     }
 }

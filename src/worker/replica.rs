@@ -12,6 +12,8 @@ use super::lock::{Guard, Lock};
 use super::parts::Parts;
 use super::r2::{Found, R2Store};
 use super::rebuild;
+use crate::ltx::Header;
+use crate::replica::{SegmentId, SegmentInfo};
 
 /// A database, within its Durable Object.
 #[derive(Clone, Debug)]
@@ -21,6 +23,8 @@ pub(super) struct Replica {
     pub(super) lock: Rc<Lock>,
     pub(super) followers: Rc<Followers>,
     pub(super) parts: Rc<Parts>,
+    /// Whether short segments are kept in the ledger first.
+    pub(super) keeps_short: bool,
     /// When an attached bucket was looked at, in Unix milliseconds.
     pub(super) looked: Rc<Cell<u64>>,
 }
@@ -60,6 +64,30 @@ impl Replica {
         Ok(())
     }
 
+    /// The same with a short segment that is kept in the ledger.
+    pub(super) fn keep(
+        &self,
+        head: Head,
+        id: SegmentId,
+        header: &Header,
+        bytes: Vec<u8>,
+    ) -> Result<(), Failure> {
+        let info = SegmentInfo {
+            id,
+            size: bytes.len() as u64,
+            timestamp: Some(header.timestamp),
+        };
+        let pushed = bytes.clone();
+        let found = Found {
+            info,
+            header: Some(header.clone()),
+        };
+        self.ledger.keep(&found, bytes)?;
+        self.ledger.set(&State::known(head, None))?;
+        self.followers.tell(head.position, Some((&info, Some(&pushed))));
+        Ok(())
+    }
+
     /// Looks whether what was to be created is there, and commits it or forgets it.
     pub(super) async fn settle(
         &self,
@@ -89,7 +117,7 @@ impl Replica {
     /// must be there, or the bucket was changed behind our back.
     pub(super) async fn check_tip(&self) -> Result<(), Failure> {
         if let State::Known(Head { tip: Some(tip), .. }, _, None) = self.ledger.open()?
-            && self.store.head(tip).await?.is_none()
+            && crate::store::Store::stat(&self.store, tip).await?.is_none()
         {
             let guard = self.lock.enter().await?;
             self.ledger.set(&State::Rebuilding(None))?;

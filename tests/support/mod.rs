@@ -200,7 +200,7 @@ impl Destination {
 
 /// The Worker on workerd, with R2 in a folder.
 pub struct Worker {
-    _process: Process,
+    process: Process,
     pub url: String,
 }
 
@@ -229,12 +229,22 @@ impl Worker {
         Self::launch(state, 0, variables)
     }
 
+    /// One whose faults can be asked for.
+    pub fn start_with_faults(state: &Path) -> Self {
+        Self::run(state, 0, &[], &["--faults"])
+    }
+
     pub fn launch(state: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
+        Self::run(state, port, variables, &[])
+    }
+
+    fn run(state: &Path, port: u16, variables: &[(&str, &str)], options: &[&str]) -> Self {
         let mut command = Command::new("node");
         command
             .arg(project().join("scripts/worker.mjs"))
             .args(["--port", &port.to_string(), "--state"])
             .arg(state)
+            .args(options)
             .envs(Self::QUIET)
             .envs(variables.iter().copied())
             .env("WALFERRY_WRITE_TOKEN", Self::WRITE_TOKEN)
@@ -255,10 +265,12 @@ impl Worker {
             .expect("url")
             .trim_end_matches('/')
             .to_owned();
-        Self {
-            _process: process,
-            url,
-        }
+        Self { process, url }
+    }
+
+    /// Of the process that has started workerd.
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
     }
 
     pub fn database(&self, name: &str) -> Destination {

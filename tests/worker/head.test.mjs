@@ -6,18 +6,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { Database } from './support/database.mjs';
-import { code, worker } from './support/worker.mjs';
+import { BUCKET, code, worker } from './support/worker.mjs';
 
 const state = await mkdtemp(join(tmpdir(), 'walferry-head-'));
 after(async () => {
   await running.stop();
   await rm(state, { recursive: true, force: true });
 });
-let running = await worker({ from: 'worker-faults', state });
+let running = await worker({ from: 'worker-faults', state, variables: BUCKET });
 
 async function restart() {
   await running.stop();
-  running = await worker({ from: 'worker-faults', state });
+  running = await worker({ from: 'worker-faults', state, variables: BUCKET });
 }
 const { put, get, json, objects } = new Proxy({}, { get: (_, name) => (...args) => running[name](...args) });
 const fault = async (path, options) => {

@@ -257,8 +257,9 @@ const arm = async (point) => assert.equal((await json('POST', `/v1/-/arm/${point
 test('cut off at any point, an upload of a WAL is there whole or not at all, and the next goes on', { timeout: 120_000 }, async () => {
   const { app, first } = await shipped('faults');
   let known = place(first);
-  for (const point of ['raw_cut', 'intent_recorded', 'object_created', 'committed', 'raw_saved']) {
-    await app.run('INSERT INTO item (text) VALUES (randomblob(9000))', 'UPDATE item SET text = randomblob(5000) WHERE id = 1');
+  // What is longer goes into the bucket at once.
+  for (const [point, size] of [['raw_cut', 9000], ['kept', 9000], ['intent_recorded', 90_000], ['object_created', 90_000], ['committed', 90_000], ['raw_saved', 9000]]) {
+    await app.run(`INSERT INTO item (text) VALUES (randomblob(${size}))`, 'UPDATE item SET text = randomblob(5000) WHERE id = 1');
     const again = () => (known.end === 32 ? { restarted_at: known.end, offset: 0 } : {});
     await arm(point);
     const died = await ship('faults', app, known, again());

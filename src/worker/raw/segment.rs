@@ -12,7 +12,6 @@ use crate::store;
 use crate::wal::Cursor;
 use crate::worker::entry::Entry;
 use crate::worker::failure::Failure;
-use crate::worker::followers::PUSHED;
 use crate::worker::head::Head;
 use crate::worker::intake::Proven;
 use crate::worker::replica::Replica;
@@ -201,13 +200,7 @@ struct Made<'a> {
 impl Made<'_> {
     async fn put(self, mut bytes: Vec<u8>) -> Result<Position, Failure> {
         self.with_start(&mut bytes);
-        let entry = self.enter().await?;
-        let pushed = (bytes.len() <= PUSHED).then(|| bytes.clone());
-        let store = &self.replica.store;
-        let created = store
-            .put(self.id, Data::Bytes(bytes), Some(&self.proven.header))
-            .await;
-        entry.end(created, pushed.as_deref()).await
+        Entry::create(self.replica, self.id, bytes, &self.proven, self.places.as_ref()).await
     }
 
     async fn complete(self, parts: Parts, last: Vec<u8>) -> Result<Position, Failure> {

@@ -12,6 +12,8 @@ export const READ = 'the-read-token';
 // Where upkeep is not the question, it does not come in between: a window of half a minute may close at any moment.
 const QUIET = { WALFERRY_LEVELS: '7d', WALFERRY_HISTORY_WINDOW: '7d', WALFERRY_RAW_RETENTION: '7d' };
 export const TOKENS = { ...QUIET, WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ };
+/** Where the bucket is the question, all segments go there at once. */
+export const BUCKET = { ...TOKENS, WALFERRY_SHORT_SEGMENTS: 'bucket' };
 
 /** Starts one for the tests of a file; it ends with them. Its `log` is what it wrote. */
 export async function worker({ from, variables = TOKENS, state } = {}) {
