@@ -3,9 +3,9 @@
 //   npm run build [-- native] [worker] [browser]      all three, or those named
 //
 // native → target/release/walferry; worker → build/worker/; browser → pkg/ (the module) and build/site/ (the page);
-// worker-faults, for tests → build/worker-faults/
+// worker-faults and browser-faults, for tests → build/worker-faults/, build/browser-faults/
 import { pathToFileURL } from 'node:url';
-import { browser } from './build/browser.mjs';
+import { browser, faultyBrowser } from './build/browser.mjs';
 import { native } from './build/native.mjs';
 import { faultyWorker, worker } from './build/worker.mjs';
 import { withLock } from './lib/lock.mjs';
@@ -14,7 +14,7 @@ import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
 
 const parts = { native, worker, browser };
-const testParts = { 'worker-faults': faultyWorker };
+const testParts = { 'worker-faults': faultyWorker, 'browser-faults': faultyBrowser };
 
 /** Builds the parts named; returns, for each, its lines for the reader. */
 export async function build(names = Object.keys(parts)) {

@@ -10,6 +10,7 @@ import { bindgen, optimize, rustInputs, size } from './wasm.mjs';
 const wasm = ['pkg/engine_bg.wasm', 'pkg/restore-engine_bg.wasm'];
 // Written by hand; the rest of pkg/ is wasm-bindgen's.
 const scripts = 'src/browser/js';
+const glue = ['--target', 'web', '--no-typescript', '--out-name'];
 
 export async function browser() {
   await unlessFresh('pkg', { inputs: rustInputs('browser'), outputs: [...wasm, 'pkg/walferry.js', 'pkg/walferry.d.ts'] }, makePackage);
@@ -17,10 +18,23 @@ export async function browser() {
   return wasm.map(size);
 }
 
+/** For tests only: the whole module with places where a tab can be ended. Not shrunk: nobody waits for it. */
+export async function faultyBrowser() {
+  const dir = 'build/browser-faults';
+  const made = `${dir}/engine_bg.wasm`;
+  await unlessFresh('browser-faults', { inputs: rustInputs('browser'), outputs: [made] }, () =>
+    replaceFolder(inRoot(dir), async (dir) => {
+      await bindgen('browser,fault-points', dir, [...glue, 'engine']);
+      cpSync(inRoot(scripts), dir, { recursive: true });
+    }),
+  );
+  return [size(made)];
+}
+
 async function makePackage() {
   await replaceFolder(inRoot('pkg'), async (dir) => {
     for (const [features, name] of [['browser', 'engine'], ['browser-restore', 'restore-engine']]) {
-      await bindgen(features, dir, ['--target', 'web', '--no-typescript', '--out-name', name]);
+      await bindgen(features, dir, [...glue, name]);
       const bare = join(dir, `${name}_bg.wasm`);
       await optimize(bare, `${bare}.small`);
       renameSync(`${bare}.small`, bare);

@@ -24,13 +24,13 @@ export const stages = {
         clippy('--lib', '--no-default-features'),
         clippy('--lib', ...wasm, '--features', 'worker,fault-points'),
         clippy('--lib', ...wasm, '--features', 'browser-restore'),
-        clippy('--lib', ...named(isBrowser), ...wasm, '--features', 'browser'),
+        clippy('--lib', ...named(isBrowser), ...wasm, '--features', 'browser,fault-points'),
       ];
     },
   },
   build: {
-    about: 'the three builds, and the Worker with faults on demand',
-    commands: () => [['node', ['scripts/build.mjs', 'native', 'worker', 'worker-faults', 'browser'], { minutes: 25 }]],
+    about: 'the three builds, and those of Worker and browser with faults on demand',
+    commands: () => [['node', ['scripts/build.mjs', 'native', 'worker', 'worker-faults', 'browser', 'browser-faults'], { minutes: 25 }]],
   },
   native: {
     about: 'the core and the command line, to folders and to the Worker',

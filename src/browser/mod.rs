@@ -20,6 +20,8 @@ pub mod vfs;
 // With a browser.
 #[cfg(target_family = "wasm")]
 pub mod copy;
+#[cfg(all(feature = "fault-points", target_family = "wasm"))]
+mod fault_points;
 #[cfg(target_family = "wasm")]
 pub mod http;
 #[cfg(target_family = "wasm")]

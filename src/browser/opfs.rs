@@ -15,12 +15,22 @@ use web_sys::{
 use super::database::Files;
 use super::file::{Error, File, Result};
 
+/// Where a test may end the tab. In builds without the feature it is nothing.
+macro_rules! fault_point {
+    ($file:ident, $change:literal) => {
+        #[cfg(feature = "fault-points")]
+        crate::browser::fault_points::reach(&$file.file, $change);
+    };
+}
+
 /// A file that this worker holds exclusively, until it is dropped.
 #[derive(Debug)]
 pub struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     /// For messages.
     name: String,
+    #[cfg(feature = "fault-points")]
+    file: String,
 }
 
 /// The folder of one database.
@@ -77,11 +87,22 @@ impl OpfsFile {
         Ok(Self {
             handle,
             name: what.to_owned(),
+            #[cfg(feature = "fault-points")]
+            file: name.to_owned(),
         })
     }
 
     fn done<T>(&self, result: std::result::Result<T, JsValue>) -> Result<T> {
         result.map_err(|error| failure(&error, &self.name))
+    }
+
+    /// A write that is cut off in its middle, for a test that wants it so.
+    #[cfg(feature = "fault-points")]
+    fn tear(&self, offset: u64, data: &[u8]) -> Result<()> {
+        let half = data.split_at(data.len() / 2).0;
+        self.done(self.handle.write_with_u8_array_and_options(half, &at(offset)))?;
+        fault_point!(self, "write_half");
+        Ok(())
     }
 }
 
@@ -110,9 +131,12 @@ impl File for OpfsFile {
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        #[cfg(feature = "fault-points")]
+        self.tear(offset, data)?;
         let written = self.handle.write_with_u8_array_and_options(data, &at(offset));
         // Browsers disagree: some throw when there is no room, some write less.
         if self.done(written)? as usize == data.len() {
+            fault_point!(self, "write");
             Ok(())
         } else {
             Err(Error::Full(self.name.clone()))
@@ -123,6 +147,7 @@ impl File for OpfsFile {
         self.done(self.handle.truncate_with_f64(size as f64))?;
         // Chromium's incognito windows say nothing and leave the file empty.
         if self.size()? == size {
+            fault_point!(self, "truncate");
             Ok(())
         } else {
             Err(Error::Full(self.name.clone()))
@@ -130,7 +155,9 @@ impl File for OpfsFile {
     }
 
     fn flush(&self) -> Result<()> {
-        self.done(self.handle.flush())
+        self.done(self.handle.flush())?;
+        fault_point!(self, "flush");
+        Ok(())
     }
 }
 
