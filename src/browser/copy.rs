@@ -10,7 +10,7 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::AbortSignal;
 
 use super::Error;
-use super::database::Database;
+use super::database::{Database, State};
 use super::http::HttpStore;
 use super::opfs::{Folder, OpfsFile};
 use super::{pushed, told};
@@ -21,7 +21,7 @@ use crate::restore::Restore;
 #[wasm_bindgen]
 #[expect(missing_debug_implementations, reason = "nothing to be seen")]
 pub struct LocalCopy {
-    store: HttpStore,
+    pub(super) store: HttpStore,
     folder: Folder,
     pub(super) database: Rc<Database<OpfsFile>>,
     changing: Cell<bool>,
@@ -76,18 +76,18 @@ impl LocalCopy {
 
     /// Where it stands: `{ txid, sum, timestamp, pages, pageSize, size }`, or null.
     pub fn position(&self) -> JsValue {
-        told::position(self.database.state())
+        told::position(self.database.state(), self.database.is_verified())
     }
 
     /// A part of the database file, byte for byte as the source has it; empty at its end.
     pub fn read(&self, offset: f64, len: u32) -> Result<Uint8Array, JsValue> {
         let mut bytes = vec![0; len as usize];
         let read = match self.database.state() {
-            Some(_) => self
+            Some(State { is_whole: true, .. }) => self
                 .database
                 .source_bytes(offset as u64, &mut bytes)
                 .map_err(Error::from),
-            None => Err(Error::NoCopy),
+            _ => Err(Error::NoCopy),
         };
         let read = read.map_err(|error| told::error(&error))?;
         Ok(Uint8Array::from(bytes.get(..read).unwrap_or_default()))
@@ -130,7 +130,7 @@ impl LocalCopy {
     }
 
     /// One change at a time.
-    async fn alone<T>(&self, change: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn alone<T>(&self, change: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
         if self.changing.replace(true) {
             return Err(Error::Invalid("an update is under way already".to_owned()));
         }

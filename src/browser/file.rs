@@ -92,6 +92,11 @@ impl<'a, F: File> WriteBuffer<'a, F> {
         self.file.flush()
     }
 
+    /// Hands everything to the file.
+    pub(super) fn finish(mut self) -> Result<()> {
+        self.pass_on()
+    }
+
     fn pass_on(&mut self) -> Result<()> {
         if !self.bytes.is_empty() {
             self.file.write(self.start, &self.bytes)?;

@@ -6,7 +6,7 @@ use sqlite_wasm_rs::WasmOsCallback;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-use super::distant::Distant;
+use super::distant::{Distant, Far};
 use super::http::{AtOnce, HttpStore};
 use super::sql::Reader;
 use super::values::{Table, parameters};
@@ -16,8 +16,8 @@ use super::{Error, told};
 #[wasm_bindgen]
 #[expect(missing_debug_implementations, reason = "nothing to be seen")]
 pub struct Moment {
-    image: Rc<Distant<AtOnce>>,
-    reader: Reader<Distant<AtOnce>>,
+    image: Rc<Distant<Rc<dyn Far>>>,
+    reader: Reader<Distant<Rc<dyn Far>>>,
 }
 
 #[wasm_bindgen]
@@ -26,7 +26,7 @@ impl Moment {
     pub fn open(url: &str, database: &str, token: &str, state: String) -> Result<Moment, JsValue> {
         let open = || -> Result<Moment, Error> {
             let store = HttpStore::new(url, database).authorized(token);
-            let image = Rc::new(Distant::open(AtOnce::new(store, state))?);
+            let image = Rc::new(Distant::open(Rc::new(AtOnce::new(store, &state)) as Rc<dyn Far>)?);
             let reader = Reader::open(image.clone(), WasmOsCallback)?;
             Ok(Self { image, reader })
         };

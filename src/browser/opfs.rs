@@ -1,6 +1,6 @@
 //! Files of the origin private file system, and where a database's files are in it.
 //!
-//! `walferry/v1/<database>@<URL, percent-encoded>/{db,position,redo}`: a plain folder of plain files, `db` being the
+//! `walferry/v1/<database>@<URL, percent-encoded>/{db,position,redo,present}`: a plain folder of plain files, `db` being the
 //! database byte for byte. Only a dedicated worker may open them, and each only once.
 
 use js_sys::{JsString, Promise, encode_uri_component};
@@ -57,6 +57,7 @@ impl Folder {
             db: OpfsFile::open(&folder, "db", &what).await?,
             position: OpfsFile::open(&folder, "position", &what).await?,
             redo: OpfsFile::open(&folder, "redo", &what).await?,
+            present: OpfsFile::open(&folder, "present", &what).await?,
         })
     }
 

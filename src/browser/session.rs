@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use js_sys::{Function, Uint8Array};
+use js_sys::{Function, Promise, Uint8Array};
 use sqlite_wasm_rs::WasmOsCallback;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
+use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
 use super::Error;
 use super::copy::LocalCopy;
-use super::database::Database;
+use super::database::{Database, Reach};
+use super::http::AtOnce;
 use super::opfs::OpfsFile;
 use super::sql::{Cursor, Reader};
 use super::told;
@@ -69,6 +71,44 @@ impl Session {
         self.copy.update(anew, token, progress, signal).await
     }
 
+    /// Begins a copy of the newest state without bringing it: what is read is brought then. `false` if that cannot be done,
+    /// for nothing tells the sum of the whole.
+    pub fn begin(&self, token: &str) -> Result<bool, JsValue> {
+        self.statements.end();
+        let begun = self.copy.database.begin(self.reach(token));
+        begun.map_err(|error| told::error(&error))
+    }
+
+    /// Brings what is missing of such a copy; all of it is here then, and unproven.
+    pub async fn hydrate(
+        &self,
+        token: String,
+        progress: Function,
+        signal: AbortSignal,
+    ) -> Result<(), JsValue> {
+        let database = &self.copy.database;
+        database.reach(self.reach(&token));
+        let store = self.copy.store.with(&token, signal);
+        let report = |made| {
+            let _ = progress.call1(&JsValue::NULL, &told::progress(made));
+        };
+        match database.hydrate(&store, report).await {
+            Err(_) if store.is_aborted() => Err(told::error(&Error::Aborted)),
+            result => result.map_err(|error| told::error(&error)),
+        }
+    }
+
+    /// Proves that it is whole. While `pause` waits, others have their turn; nothing may be applied.
+    pub async fn prove(&self, pause: Function) -> Result<(), JsValue> {
+        let pause = async || {
+            if let Ok(promise) = pause.call0(&JsValue::NULL) {
+                let _ = JsFuture::from(Promise::resolve(&promise)).await;
+            }
+        };
+        let proven = self.copy.alone(self.copy.database.prove(pause)).await;
+        proven.map_err(|error| told::error(&error))
+    }
+
     /// As [`LocalCopy::push`].
     pub async fn push(&self, segment: Vec<u8>) -> Result<bool, JsValue> {
         self.copy.push(segment).await
@@ -93,7 +133,7 @@ impl Session {
             self.reader(&self.statements.reader)?
                 .query(sql, &given, limit, &mut table)
         };
-        let truncated = run().map_err(|error| told::error(&error))?;
+        let truncated = run().map_err(|error| self.told(error))?;
         Ok(table.answer(truncated))
     }
 
@@ -108,7 +148,7 @@ impl Session {
             self.statements.watched.borrow_mut().insert(id, pages);
             Ok(truncated)
         };
-        let truncated = run().map_err(|error| told::error(&error))?;
+        let truncated = run().map_err(|error| self.told(error))?;
         Ok(table.answer(truncated))
     }
 
@@ -143,7 +183,7 @@ impl Session {
     pub fn more(&self, id: u32, count: f64) -> Result<JsValue, JsValue> {
         let taken = self.statements.cursors.borrow_mut().remove(&id);
         let mut cursor = taken.ok_or_else(|| told::error(&Error::PositionMoved))?;
-        let (table, done) = cursor.next(count as usize).map_err(|error| told::error(&error))?;
+        let (table, done) = cursor.next(count as usize).map_err(|error| self.told(error))?;
         if !done {
             self.statements.cursors.borrow_mut().insert(id, cursor);
         }
@@ -172,6 +212,19 @@ impl Session {
 }
 
 impl Session {
+    /// Why a statement failed. SQLite only knows that a page could not be read.
+    fn told(&self, error: Error) -> JsValue {
+        told::error(&self.copy.database.take_failure().unwrap_or(error))
+    }
+
+    fn reach(&self, token: &str) -> Reach {
+        let store = self.copy.store.authorized(token);
+        Box::new(move |txid| {
+            let state = txid.map_or_else(String::new, |txid| format!("txid={txid}"));
+            Rc::new(AtOnce::new(store.clone(), &state))
+        })
+    }
+
     /// A connection, opened when it is first needed.
     fn reader(
         &self,

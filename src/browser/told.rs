@@ -6,8 +6,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use super::Error;
 use super::database::{Phase, Progress, State};
 
-/// `{ txid, sum, timestamp, pages, pageSize, size }`, or null.
-pub(super) fn position(state: Option<State>) -> JsValue {
+/// `{ txid, sum, timestamp, pages, pageSize, size, whole, verified }`, or null.
+pub(super) fn position(state: Option<State>, is_verified: bool) -> JsValue {
     state.map_or(JsValue::NULL, |state| {
         object(&[
             ("txid", state.txid.to_string().into()),
@@ -16,6 +16,8 @@ pub(super) fn position(state: Option<State>) -> JsValue {
             ("pages", state.commit.into()),
             ("pageSize", state.page_size.get().into()),
             ("size", (state.file_size() as f64).into()),
+            ("whole", state.is_whole.into()),
+            ("verified", is_verified.into()),
         ])
     })
 }
@@ -25,6 +27,7 @@ pub(super) fn progress(progress: Progress) -> JsValue {
     let phase = match progress.phase {
         Phase::Restore => "restore",
         Phase::Refresh => "refresh",
+        Phase::Hydrate => "hydrate",
     };
     object(&[
         ("phase", phase.into()),

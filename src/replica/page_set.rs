@@ -31,6 +31,35 @@ impl PageSet {
         self.words.get(word).is_some_and(|word| word & bit != 0)
     }
 
+    /// As bytes: bit `n % 8` of byte `n / 8` is page n.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// From such bytes, as many as there are: the pages that a database of `commit` pages stores.
+    pub fn from_bytes(bytes: &[u8], page_size: PageSize, commit: u32) -> Self {
+        let mut set = Self::default();
+        let is_set = |&pgno: &u32| {
+            let byte = bytes.get((pgno / 8) as usize);
+            Pgno(pgno) != page_size.lock_page() && byte.is_some_and(|byte| byte & (1 << (pgno % 8)) != 0)
+        };
+        set.extend((1..=commit).filter(is_set).map(Pgno));
+        set
+    }
+
+    /// Takes out what comes after the first `commit` pages.
+    pub fn cut(&mut self, commit: u32) {
+        let (word, bit) = place(Pgno(commit.saturating_add(1)));
+        self.words.truncate(word.saturating_add(1));
+        if let Some(last) = self.words.get_mut(word) {
+            *last &= bit.wrapping_sub(1);
+        }
+        self.count = self
+            .words
+            .iter()
+            .fold(0, |count, word| count.saturating_add(word.count_ones()));
+    }
+
     /// How many pages are in it.
     pub fn len(&self) -> u32 {
         self.count
@@ -80,5 +109,16 @@ mod tests {
         set.extend((1..64).map(Pgno));
         assert_eq!(set.last_missing(page_size, 64), 0);
         assert_eq!(set.last_missing(page_size, 70), 70);
+        assert_eq!(PageSet::from_bytes(&set.to_bytes(), page_size, 100), set);
+        assert_eq!(
+            PageSet::from_bytes(&set.to_bytes()[..4], page_size, 100).len(),
+            31
+        );
+        for commit in [70, 64, 63, 17, 0] {
+            set.cut(commit);
+            assert_eq!(set.len(), commit.min(64));
+            assert!(commit == 0 || set.contains(Pgno(commit.min(64))));
+            assert!(!set.contains(Pgno(commit + 1)));
+        }
     }
 }

@@ -115,6 +115,11 @@ const newest = ({ page }, { options }, end = 'close') => page.evaluate(async ({ 
 const open = async (options) => {
   window.db = await faulty.open(options);
 };
+const hydrate = async (options) => {
+  window.db = await faulty.open({ ...options, atOnce: true });
+  await db.query('select count(*) from t');
+  await db.whenWhole();
+};
 const refresh = async (options) => {
   window.db = await faulty.open({ ...options, offline: true });
   await db.refresh();
@@ -129,6 +134,44 @@ const follow = async (options) => {
 function assertAll(points, files) {
   for (const file of files) for (const change of ['write_half', 'write', 'flush']) assert.ok(points.includes(`${file}.${change}:1`), `${file}.${change} of ${points}`);
 }
+
+test('at each step of a copy that comes while it is read: no copy, a part that the next goes on with, or the whole', async () => {
+  const database = await serve('hydrate');
+  const whole = [...database.known.keys()].at(-1);
+  const first = await visitor();
+  const points = [...(await first.reached(hydrate, database.options))];
+  await first.page.evaluate(() => db.delete());
+  await first.page.close();
+  assertAll(points, ['db', 'position', 'present']);
+  const found = new Set();
+  let visit = await visitor();
+  for (const point of points) {
+    await visit.killed(point, hydrate, database.options);
+    visit = await visitor();
+    const state = await visit.page.evaluate(async ({ options, content }) => {
+      const db = await walferry.open({ ...options, offline: true }).catch(({ code }) => ({ code }));
+      if (db.code) return { state: db.code };
+      const rows = await db.query(content).then(({ rows }) => rows[0], ({ code }) => code);
+      const { whole, txid } = db.position;
+      await db.close();
+      return { state: whole ? 'whole' : 'part', rows, txid };
+    }, { options: database.options, content: CONTENT });
+    found.add(state.state);
+    if (state.state !== 'NO_COPY' && state.rows !== 'UNREACHABLE') assert.deepEqual(state.rows, database.known.get(state.txid), point);
+    if (state.state === 'whole') assert.notEqual(state.rows, 'UNREACHABLE', point);
+    const after = await visit.page.evaluate(async ({ options, content }) => {
+      const db = await walferry.open({ ...options, atOnce: true });
+      const { txid } = await db.whenWhole();
+      const { rows } = await db.query(content);
+      const { rows: check } = await db.query('pragma integrity_check');
+      await db.delete();
+      return { txid, rows: rows[0], check };
+    }, { options: database.options, content: CONTENT });
+    assert.deepEqual(after, { txid: whole, rows: database.known.get(whole), check: [['ok']] }, point);
+  }
+  await visit.page.close();
+  assert.deepEqual([...found].sort(), ['NO_COPY', 'part', 'whole']);
+});
 
 test('at each step of a restore: no copy, or the whole one', async () => {
   const database = await serve('restore');

@@ -1,6 +1,7 @@
-//! The local copy of a database: three files, and the order in which they are written.
+//! The local copy of a database: four files, and the order in which they are written.
 //!
 //! * `db`: the database, byte for byte as the source has it;
+//! * `present`: while not all of it is here, which pages are, see [`part`];
 //! * `position`: the [`State`] that `db` holds, written last, so that a half-done restore is never taken for whole;
 //! * `redo`: a refresh on its way, see [`redo`].
 //!
@@ -8,6 +9,8 @@
 //! proven state or none.
 
 mod changes;
+mod hydrate;
+mod part;
 mod progress;
 mod redo;
 mod refresh;
@@ -16,14 +19,17 @@ mod served;
 mod state;
 
 pub use changes::Changes;
+pub use part::Reach;
 pub use progress::{Phase, Progress};
 pub use state::State;
 
 use std::cell::{Cell, RefCell};
 use std::task::Waker;
 
+use super::Error;
 use super::file::{self, File};
 use crate::replica::PageSet;
+use part::Part;
 use redo::Redo;
 
 /// The files of one database.
@@ -35,6 +41,8 @@ pub struct Files<F> {
     pub position: F,
     /// What is being applied to it.
     pub redo: F,
+    /// Which pages are here, if not all.
+    pub present: F,
 }
 
 /// The local copy of one database.
@@ -42,6 +50,10 @@ pub struct Files<F> {
 pub struct Database<F> {
     files: Files<F>,
     state: Cell<Option<State>>,
+    /// What is here of it, while that is not all.
+    part: RefCell<Option<Part>>,
+    /// Why a page could not be read, more exactly than SQLite can tell.
+    failure: RefCell<Option<Error>>,
     /// A complete redo log that waits to be applied.
     ready: Cell<Option<Redo>>,
     /// What its records change, and what has been changed since anybody asked.
@@ -58,9 +70,13 @@ impl<F: File> Database<F> {
     /// Opens the files, new or used; finishes an apply that was interrupted.
     pub fn open(files: Files<F>) -> file::Result<Self> {
         let state = settle(&files)?;
+        let part = state.filter(|state| !state.is_whole);
+        let part = part.map(|state| Part::read(&files.present, state)).transpose()?;
         Ok(Self {
             files,
             state: Cell::new(state),
+            part: RefCell::new(part),
+            failure: RefCell::default(),
             ready: Cell::new(None),
             fetched: RefCell::default(),
             changes: RefCell::default(),
@@ -99,7 +115,15 @@ fn settle<F: File>(files: &Files<F>) -> file::Result<Option<State>> {
         // The apply had begun, perhaps. A position that cannot be read was being written when it ended: a restore
         // drops the log before it touches the database.
         Some(redo) if position.is_none_or(|state| state == redo.before) => {
-            let applied = redo.apply(&files.redo, &files.db)?;
+            let mut pages = PageSet::default();
+            let applied = redo.apply(&files.redo, &files.db, |pgno| {
+                pages.insert(pgno);
+            })?;
+            if applied && !redo.before.is_whole {
+                let mut part = Part::read(&files.present, redo.before)?;
+                part.add(&pages, redo.after);
+                part.write(&files.present)?;
+            }
             if applied {
                 write_position(&files.position, redo.after)?;
             }

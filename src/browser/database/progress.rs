@@ -7,6 +7,8 @@ pub enum Phase {
     Restore,
     /// Newer pages on top of a copy.
     Refresh,
+    /// The rest of a copy that is read already.
+    Hydrate,
 }
 
 /// How far it has come.

@@ -41,11 +41,16 @@ impl Redo {
         Ok((len == Self::LEN).then(|| Self::decode(&record)).flatten())
     }
 
-    /// Writes every page into the database, which is then as `after` says, and makes it durable.
+    /// Writes every page into the database, which is then as `after` says, and makes it durable; tells which they are.
     ///
     /// The same again after a crash in the middle. `false`, with nothing written, if the log's own pages are not
     /// what its header says.
-    pub(super) fn apply(&self, log: &impl File, database: &impl File) -> file::Result<bool> {
+    pub(super) fn apply(
+        &self,
+        log: &impl File,
+        database: &impl File,
+        mut applied: impl FnMut(Pgno),
+    ) -> file::Result<bool> {
         let mut sum = DbSum::EMPTY;
         self.each(log, |pgno, page| {
             sum = sum.plus(PageCrc::of(pgno, page));
@@ -56,7 +61,10 @@ impl Redo {
         }
         let mut out = WriteBuffer::new(database);
         let page_size = self.after.page_size;
-        self.each(log, |pgno, page| out.write(page_size.offset_of(pgno), page))?;
+        self.each(log, |pgno, page| {
+            applied(pgno);
+            out.write(page_size.offset_of(pgno), page)
+        })?;
         out.flush()?;
         if database.size()? != self.after.file_size() {
             database.truncate(self.after.file_size())?;

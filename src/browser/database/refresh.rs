@@ -7,6 +7,7 @@ use super::{Changes, Database, Phase, Progress, State};
 use crate::browser::Error;
 use crate::browser::file::{File, read_exact};
 use crate::ltx::{DbSum, PageCrc, Pgno};
+use crate::replica::PageSet;
 use crate::restore::{Restore, Scratch};
 
 impl<F: File> Database<F> {
@@ -64,9 +65,13 @@ impl<F: File> Database<F> {
         // call or by the next opening.
         self.state.set(None);
         let cookie = self.cookie()?;
-        if !redo.apply(&self.files.redo, &self.files.db)? {
+        let mut pages = PageSet::default();
+        if !redo.apply(&self.files.redo, &self.files.db, |pgno| {
+            pages.insert(pgno);
+        })? {
             return Err(Error::LostWrites);
         }
+        self.note_present(&pages, redo.after)?;
         self.set_position(redo.after)?;
         self.note_applied(self.fetched.take(), redo.before, redo.after, cookie)?;
         self.ready.set(None);
@@ -76,7 +81,8 @@ impl<F: File> Database<F> {
     }
 }
 
-/// Follows the database sum from the old state to the new one: the parts of the old pages go, those of the new come.
+/// Follows the database sum from the old state to the new one: the parts of the old pages go, those of the new come. Where
+/// the old pages are not all here, the new sum is taken as it is promised, until the whole is proven.
 struct Proof<'a, F> {
     db: &'a F,
     restore: &'a Restore<'a>,
@@ -95,14 +101,16 @@ impl<'a, F: File> Proof<'a, F> {
             sum: before.sum,
             old: vec![0; before.page_size.len()],
         };
-        for pgno in restore.commit().saturating_add(1)..=before.commit {
-            proof.remove(Pgno(pgno))?;
+        if before.is_whole {
+            for pgno in restore.commit().saturating_add(1)..=before.commit {
+                proof.remove(Pgno(pgno))?;
+            }
         }
         Ok(proof)
     }
 
     fn replace(&mut self, pgno: Pgno, crc: PageCrc) -> Result<(), Error> {
-        if pgno.0 <= self.before.commit {
+        if self.before.is_whole && pgno.0 <= self.before.commit {
             self.remove(pgno)?;
         }
         self.sum = self.sum.plus(crc);
@@ -118,12 +126,22 @@ impl<'a, F: File> Proof<'a, F> {
     }
 
     fn finish(self) -> Result<State, Error> {
-        let position = self.restore.prove(self.sum)?;
+        let promised = self.restore.position().sum;
+        let sum = match self.before.is_whole {
+            true => self.sum,
+            false => promised.ok_or_else(|| {
+                Error::Diverged(
+                    "what is newer does not promise the sum of a database that is not here whole".into(),
+                )
+            })?,
+        };
+        let position = self.restore.prove(sum)?;
         Ok(State {
             page_size: self.before.page_size,
             commit: self.restore.commit(),
             txid: position.txid,
-            sum: self.sum,
+            sum,
+            is_whole: self.before.is_whole,
             timestamp: self.restore.timestamp(),
         })
     }

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 
-use super::{Database, Phase, Progress, State};
+use super::{Database, Files, Phase, Progress, State};
 use crate::browser::Error;
 use crate::browser::file::{File, WriteBuffer};
 use crate::ltx::DbSum;
@@ -47,6 +47,7 @@ impl<F: File> Database<F> {
             txid: position.txid,
             sum,
             timestamp: restore.timestamp(),
+            is_whole: true,
         };
         self.set_position(state)?;
         self.note_another();
@@ -55,10 +56,17 @@ impl<F: File> Database<F> {
 
     /// Drops the database. The position goes first, and the redo log before the database: a log with a position
     /// that cannot be read would be applied.
-    fn forget(&self) -> Result<(), Error> {
+    pub(super) fn forget(&self) -> Result<(), Error> {
         self.state.set(None);
         self.ready.set(None);
-        for file in [&self.files.position, &self.files.redo, &self.files.db] {
+        self.part.take();
+        let Files {
+            position,
+            redo,
+            present,
+            db,
+        } = &self.files;
+        for file in [position, redo, present, db] {
             file.truncate(0)?;
             file.flush()?;
         }

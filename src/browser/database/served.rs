@@ -17,6 +17,7 @@ impl<F: File> Database<F> {
     /// Reads as SQLite is to see it.
     pub fn read(&self, offset: u64, buffer: &mut [u8]) -> file::Result<usize> {
         let state = self.served()?;
+        self.bring_for(state, offset, buffer.len())?;
         let len = self.files.db.read(offset, buffer)?;
         self.note_read(state.page_size, offset, len);
         if let Some(read) = buffer.get_mut(..len) {

@@ -3,7 +3,7 @@
 use crate::ltx::{DbSum, PageCrc, PageSize, Pgno, Timestamp, Txid};
 use crate::replica::Position;
 
-/// A proven state of the whole database.
+/// A state of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     /// Size of every page.
@@ -12,17 +12,21 @@ pub struct State {
     pub commit: u32,
     /// Its newest transaction.
     pub txid: Txid,
-    /// The sum of its pages, computed from what was written here.
+    /// The sum of its pages, computed from what was written here; of a part, as it was promised.
     pub sum: DbSum,
     /// When that state was seen on the server.
     pub timestamp: Timestamp,
+    /// All of it is here, and proven.
+    pub is_whole: bool,
 }
 
 impl State {
     /// Length of the record.
     pub(super) const LEN: usize = 44;
     /// Marks the record and its version.
-    const TAG: [u8; 4] = *b"WFS1";
+    const WHOLE: [u8; 4] = *b"WFS1";
+    /// Another, so that who knows of no parts takes one for nothing.
+    const PART: [u8; 4] = *b"WFP1";
 
     /// The position in the replica's terms.
     pub fn position(&self) -> Position {
@@ -40,7 +44,10 @@ impl State {
     /// The record: tag, fields big-endian, check.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut record = Vec::with_capacity(Self::LEN);
-        record.extend_from_slice(&Self::TAG);
+        record.extend_from_slice(match self.is_whole {
+            true => &Self::WHOLE,
+            false => &Self::PART,
+        });
         record.extend_from_slice(&self.page_size.get().to_be_bytes());
         record.extend_from_slice(&self.commit.to_be_bytes());
         record.extend_from_slice(&self.txid.0.to_be_bytes());
@@ -52,13 +59,16 @@ impl State {
 
     /// `None` for anything but a whole record.
     pub(super) fn decode(record: &[u8]) -> Option<Self> {
-        let mut fields = Fields::verified(record, Self::TAG)?;
+        let whole = Fields::verified(record, Self::WHOLE);
+        let is_whole = whole.is_some();
+        let mut fields = whole.or_else(|| Fields::verified(record, Self::PART))?;
         let state = Self {
             page_size: PageSize::new(fields.u32()?).ok()?,
             commit: fields.u32()?,
             txid: Txid(fields.u64()?),
             sum: DbSum(fields.u64()?),
             timestamp: Timestamp(i64::from_be_bytes(fields.array()?)),
+            is_whole,
         };
         fields.0.is_empty().then_some(state)
     }
@@ -104,21 +114,24 @@ mod tests {
 
     #[test]
     fn any_flipped_byte_and_any_cut_is_seen() {
-        let state = State {
-            page_size: PageSize::new(65_536).unwrap(),
-            commit: 77,
-            txid: Txid(u64::MAX),
-            sum: DbSum(3),
-            timestamp: Timestamp(-1),
-        };
-        let record = state.encode();
-        assert_eq!(record.len(), State::LEN);
-        assert_eq!(State::decode(&record), Some(state));
-        for at in 0..record.len() {
-            let mut other = record.clone();
-            other[at] ^= 0x10;
-            assert_eq!(State::decode(&other), None, "byte {at}");
-            assert_eq!(State::decode(&record[..at]), None, "cut at {at}");
+        for is_whole in [true, false] {
+            let state = State {
+                page_size: PageSize::new(65_536).unwrap(),
+                commit: 77,
+                txid: Txid(u64::MAX),
+                sum: DbSum(3),
+                timestamp: Timestamp(-1),
+                is_whole,
+            };
+            let record = state.encode();
+            assert_eq!(record.len(), State::LEN);
+            assert_eq!(State::decode(&record), Some(state));
+            for at in 0..record.len() {
+                let mut other = record.clone();
+                other[at] ^= 0x10;
+                assert_eq!(State::decode(&other), None, "byte {at}");
+                assert_eq!(State::decode(&record[..at]), None, "cut at {at}");
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Where the pages of one state are, and how they are fetched.
 
 use std::collections::BTreeMap;
-use std::ops::{Range, RangeInclusive};
+use std::ops::Range;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
@@ -22,7 +23,40 @@ pub trait Far {
     fn read(&self, object: SegmentId, range: Range<u64>) -> store::Result<Bytes>;
 }
 
-pub(super) struct Mapped<S> {
+impl<T: Far + ?Sized> Far for Rc<T> {
+    fn map(&self, from: Pgno) -> Result<MapWindow, Error> {
+        (**self).map(from)
+    }
+
+    fn read(&self, object: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        (**self).read(object, range)
+    }
+}
+
+/// One ranged read, and the pages that it brings.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// Of which object.
+    pub object: SegmentId,
+    offset: u64,
+    len: u64,
+    entries: Vec<IndexEntry>,
+}
+
+impl Read {
+    /// The pages that it brings.
+    pub fn pages(&self) -> impl Iterator<Item = Pgno> + '_ {
+        self.entries.iter().map(|entry| entry.pgno)
+    }
+
+    /// Which part of it.
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.len)
+    }
+}
+
+/// A state's page map, as far as it is known, and the way to its pages.
+pub struct Mapped<S> {
     far: S,
     first: MapWindow,
     /// By their first pages; the first one is not among them.
@@ -33,7 +67,7 @@ pub(super) struct Mapped<S> {
 }
 
 impl<S: Far> Mapped<S> {
-    pub(super) fn open(far: S) -> Result<Self, Error> {
+    pub fn open(far: S) -> Result<Self, Error> {
         let first = far.map(Pgno(1))?;
         Ok(Self {
             page: vec![0; first.page_size.len()],
@@ -45,63 +79,96 @@ impl<S: Far> Mapped<S> {
         })
     }
 
-    pub(super) fn position(&self) -> Position {
+    pub fn position(&self) -> Position {
         self.first.position
     }
 
-    pub(super) fn timestamp(&self) -> Timestamp {
+    pub fn timestamp(&self) -> Timestamp {
         self.first.timestamp
     }
 
-    pub(super) fn page_size(&self) -> PageSize {
+    pub fn page_size(&self) -> PageSize {
         self.first.page_size
     }
 
-    pub(super) fn commit(&self) -> u32 {
+    pub fn commit(&self) -> u32 {
         self.first.commit
     }
 
-    pub(super) fn is_verified(&self) -> bool {
+    pub fn is_verified(&self) -> bool {
         self.is_verified
     }
 
     /// Brings pages, in as few reads as where they lie allows.
-    pub(super) fn bring(
+    pub fn bring(
         &mut self,
-        pages: RangeInclusive<Pgno>,
-        mut take: impl FnMut(Pgno, &[u8]),
+        pages: impl Iterator<Item = Pgno>,
+        mut take: impl FnMut(Pgno, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
+        for read in self.reads(pages)? {
+            let bytes = self.far.read(read.object, read.range())?;
+            self.unpack(&read, &bytes, &mut take)?;
+        }
+        Ok(())
+    }
+
+    /// The reads that bring these pages, but for the lock page. None reads what lies between two of them, if one is left out
+    /// in between: it may be here already.
+    pub fn reads(&mut self, pages: impl Iterator<Item = Pgno>) -> Result<Vec<Read>, Error> {
         let mut wanted: BTreeMap<SegmentId, Vec<IndexEntry>> = BTreeMap::new();
-        for pgno in (pages.start().0..=pages.end().0).map(Pgno) {
-            if pgno == self.page_size().lock_page() {
-                continue;
+        let mut runs = Vec::new();
+        let mut last: Option<Pgno> = None;
+        let lock_page = self.first.page_size.lock_page();
+        for pgno in pages.filter(|pgno| *pgno != lock_page) {
+            if last.is_some_and(|last| self.next_stored(last) != pgno) {
+                runs.push(std::mem::take(&mut wanted));
             }
+            last = Some(pgno);
             let (object, entry) = self.find(pgno)?;
             wanted.entry(object).or_default().push(entry);
         }
-        for (object, mut entries) in wanted {
+        runs.push(wanted);
+        let mut reads = Vec::new();
+        for (object, mut entries) in runs.into_iter().flatten() {
             entries.sort_unstable_by_key(|entry| entry.offset);
-            for fetch in fetches(&entries, READ) {
-                let end = fetch.offset.saturating_add(fetch.len);
-                let bytes = self.far.read(object, fetch.offset..end)?;
-                for entry in fetch.entries {
-                    let damaged = |error| crate::restore::Error::Damaged {
-                        segment: object,
-                        error,
-                    };
-                    let start = usize::try_from(entry.offset.saturating_sub(fetch.offset)).ok();
-                    let frame =
-                        start.and_then(|start| bytes.get(start..start.checked_add(entry.len as usize)?));
-                    let frame =
-                        frame.ok_or(damaged(crate::ltx::Error::Index("it points outside the file")))?;
-                    decode_frame(frame, entry.pgno, &mut self.decompressor, &mut self.page)
-                        .map_err(damaged)?;
-                    self.is_verified &= has_page_check(frame);
-                    take(entry.pgno, &self.page);
-                }
-            }
+            reads.extend(fetches(&entries, READ).map(|fetch| Read {
+                object,
+                offset: fetch.offset,
+                len: fetch.len,
+                entries: fetch.entries.to_vec(),
+            }));
+        }
+        Ok(reads)
+    }
+
+    /// Takes the pages out of what a read has brought.
+    pub fn unpack(
+        &mut self,
+        read: &Read,
+        bytes: &[u8],
+        mut take: impl FnMut(Pgno, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        for entry in &read.entries {
+            let damaged = |error| crate::restore::Error::Damaged {
+                segment: read.object,
+                error,
+            };
+            let start = usize::try_from(entry.offset.saturating_sub(read.offset)).ok();
+            let frame = start.and_then(|start| bytes.get(start..start.checked_add(entry.len as usize)?));
+            let frame = frame.ok_or(damaged(crate::ltx::Error::Index("it points outside the file")))?;
+            decode_frame(frame, entry.pgno, &mut self.decompressor, &mut self.page).map_err(damaged)?;
+            self.is_verified &= has_page_check(frame);
+            take(entry.pgno, &self.page)?;
         }
         Ok(())
+    }
+
+    fn next_stored(&self, pgno: Pgno) -> Pgno {
+        let next = Pgno(pgno.0.saturating_add(1));
+        match next == self.first.page_size.lock_page() {
+            true => Pgno(next.0.saturating_add(1)),
+            false => next,
+        }
     }
 
     fn find(&mut self, pgno: Pgno) -> Result<(SegmentId, IndexEntry), Error> {
@@ -133,5 +200,11 @@ impl<S: Far> Mapped<S> {
             len: place.len,
         };
         Ok((object, entry))
+    }
+}
+
+impl<S> std::fmt::Debug for Mapped<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mapped").finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 mod blocks;
 mod mapped;
 
-pub use mapped::Far;
+pub use mapped::{Far, Mapped, Read};
 
 use std::cell::{Cell, RefCell};
 
@@ -16,7 +16,6 @@ use super::image::{Image, Reading, serve_header};
 use crate::ltx::{PageSize, Pgno, Timestamp};
 use crate::replica::Position;
 use blocks::Blocks;
-use mapped::Mapped;
 
 /// What is brought at once, at the least and, by who reads on and on, at the most.
 const BLOCK: usize = 64 * 1024;
@@ -95,7 +94,11 @@ impl<S: Far> Distant<S> {
         let mut mapped = self.mapped.borrow_mut();
         let pages = blocks.pages(block, count, mapped.commit());
         blocks.make_room(block, count);
-        mapped.bring(pages, |pgno, page| blocks.put(pgno, page))?;
+        let pages = (pages.start().0..=pages.end().0).map(Pgno);
+        mapped.bring(pages, |pgno, page| {
+            blocks.put(pgno, page);
+            Ok(())
+        })?;
         match blocks.read(pgno, within, buffer) {
             true => Ok(()),
             false => Err(Error::Invalid(format!("page {} is nowhere", pgno.0))),

@@ -20,7 +20,7 @@ struct Near<'a> {
     bytes: Cell<u64>,
 }
 
-impl Far for Rc<Near<'_>> {
+impl Far for Near<'_> {
     fn map(&self, from: Pgno) -> Result<MapWindow, Error> {
         let damage = restore::Damage::default();
         let plan = restore::plan_without(self.store, self.target, Txid::ZERO, &damage);

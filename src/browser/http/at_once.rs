@@ -22,8 +22,12 @@ pub struct AtOnce {
 }
 
 impl AtOnce {
-    /// The state that `query` names: `txid=…` or `timestamp=…`.
-    pub fn new(store: HttpStore, query: String) -> Self {
+    /// The state that `query` names: `txid=…` or `timestamp=…`; the newest, if it is empty.
+    pub fn new(store: HttpStore, query: &str) -> Self {
+        let query = match query {
+            "" => String::new(),
+            query => format!("&{query}"),
+        };
         Self {
             store,
             state: RefCell::new(query),
@@ -44,10 +48,10 @@ impl AtOnce {
 impl Far for AtOnce {
     fn map(&self, from: Pgno) -> Result<MapWindow, Error> {
         let state = self.state.borrow().clone();
-        let bytes = self.get(&format!("/map?{state}&from={}", from.0), None)?;
+        let bytes = self.get(&format!("/map?from={}{state}", from.0), None)?;
         let window = MapWindow::decode(&bytes)
             .map_err(|error| store::Error::Protocol(format!("what the Worker told of its pages: {error}")))?;
-        self.state.replace(format!("txid={}", window.position.txid));
+        self.state.replace(format!("&txid={}", window.position.txid));
         Ok(window)
     }
 

@@ -9,7 +9,10 @@ import { Subscription } from './subscription.js';
 /** Between two looks of `waitFor` while nothing is pushed, from the first to the last. */
 const LOOK = { first: 50, last: 1000 };
 
-/** Made by `open`. Its events: `position` when the state has moved, `follow` when following goes otherwise, `close`. */
+/**
+ * Made by `open`. Its events: `position` when the state has moved, `progress` while the rest of it is brought, `whole` when all of
+ * it is here, `follow` when following goes otherwise, `close`.
+ */
 export class Database extends EventTarget {
   #remote;
   #token;
@@ -26,11 +29,12 @@ export class Database extends EventTarget {
   }
 
   /** The rest of `open`. */
-  async opened({ onProgress, signal, offline }) {
+  async opened({ onProgress, signal, offline, atOnce }) {
     await this.#remote.joined(signal);
     if (offline && !this.#position) throw new WalferryError('NO_COPY', 'there is no local copy of the database.');
     if (offline) return;
-    await this.refresh({ onProgress, signal }).catch((error) => {
+    if (onProgress) this.addEventListener('progress', ({ detail }) => onProgress(detail));
+    await this.#update(false, { onProgress, signal }, atOnce).catch((error) => {
       // The history there was replaced by another: what is here is of no use to anyone.
       if (error.code === 'DIVERGED') return this.restore({ onProgress, signal });
       throw error;
@@ -111,6 +115,11 @@ export class Database extends EventTarget {
     return this.#update(true, options);
   }
 
+  /** Until all of the database is here; which state that is. */
+  async whenWhole({ signal } = {}) {
+    return (this.#position = await this.#remote.call('whole', [], { signal }));
+  }
+
   /** The database as a file, byte for byte as the server has it. */
   export({ signal } = {}) {
     return this.#remote.call('export', [], { signal });
@@ -133,8 +142,8 @@ export class Database extends EventTarget {
     return Past.open(timestamp, ask, { signal });
   }
 
-  async #update(anew, { onProgress, signal } = {}) {
-    const update = async () => this.#remote.call('update', [anew, await this.#token()], { onProgress, signal });
+  async #update(anew, { onProgress, signal } = {}, atOnce = false) {
+    const update = async () => this.#remote.call('update', [anew, await this.#token(), atOnce], { onProgress, signal });
     this.#position = await update().catch((error) => {
       // It may have become too old since it was made.
       if (error.code === 'DENIED') return update();
@@ -151,8 +160,12 @@ export class Database extends EventTarget {
       for (const subscription of this.#subscriptions) subscription.resume();
     } else if (event === 'position') {
       const moved = data?.txid !== this.#position?.txid || data?.sum !== this.#position?.sum;
+      const isWhole = data?.whole && this.#position?.whole === false;
       this.#position = data;
+      if (isWhole) this.dispatchEvent(new CustomEvent('whole', { detail: data }));
       if (moved) this.dispatchEvent(new CustomEvent('position', { detail: data }));
+    } else if (event === 'progress') {
+      this.dispatchEvent(new CustomEvent('progress', { detail: data }));
     } else if (event === 'follow') {
       this.#followed(data);
     } else if (event === 'rows') {

@@ -1,5 +1,6 @@
 // What can be asked of the leader.
 import { closed } from './error.js';
+import { Hydration } from './hydration.js';
 import { Live } from './live.js';
 import { Moments } from './moments.js';
 import { Subscriptions } from './subscriptions.js';
@@ -14,6 +15,7 @@ export class Methods {
   #tell;
   #updates;
   #live;
+  #hydration;
   #subscriptions;
   #moments;
   #transaction = new Transaction(() => this.#session.query('rollback'));
@@ -30,8 +32,14 @@ export class Methods {
     this.#subscriptions = new Subscriptions(session);
     this.#moments = new Moments(place);
     this.#tell = tell;
-    this.#updates = new Updates((anew, token, progress, signal) => this.#move(() => session.update(anew, token, progress, signal)));
+    this.#updates = new Updates((...what) => this.#move(() => this.#bring(...what)));
     const silent = { progress: () => {}, signal: new AbortController().signal };
+    this.#hydration = new Hydration(session, {
+      token,
+      alone: (change) => this.#updates.alone(() => this.#move(change)),
+      again: (token) => this.#updates.run({ anew: true, token }, silent),
+      tell: (progress) => tell('progress', progress),
+    });
     this.#live = new Live(place, {
       token,
       position: () => session.position(),
@@ -92,8 +100,15 @@ export class Methods {
     this.#subscriptions.remove(client, id);
   }
 
-  update([anew, token], { signal, progress }) {
-    return this.#updates.run({ anew, token }, { signal, progress });
+  update([anew, token, atOnce], { signal, progress }) {
+    return this.#updates.run({ anew, token, atOnce }, { signal, progress });
+  }
+
+  /** Until all of it is here. */
+  async whole() {
+    await this.#hydration.whole();
+    if (this.ended) throw closed();
+    return this.#session.position();
   }
 
   /** As long as anybody wants to. */
@@ -105,7 +120,8 @@ export class Methods {
   }
 
   // All at once: nothing is applied in between.
-  export() {
+  async export() {
+    await this.whole();
     const parts = [];
     let at = 0;
     for (let part; (part = this.#session.read(at, 1 << 22)).length; at += part.length) parts.push(new Blob([part]));
@@ -145,7 +161,21 @@ export class Methods {
     this.#live.stop();
     this.#session.end_statements();
     this.#moments.close();
+    await this.#hydration.stop();
     await this.#updates.stop();
+  }
+
+  async #bring({ anew, token, atOnce }, progress, signal) {
+    const session = this.#session;
+    if (atOnce && !anew && !session.position() && session.begin(token)) {
+      this.#hydration.start();
+      return session.position();
+    }
+    // What is brought behind would be of another copy.
+    if (anew) await this.#hydration.stop();
+    const position = await session.update(anew, token, progress, signal);
+    this.#hydration.start();
+    return position;
   }
 
   /** Tells everybody when this has brought another state, even where it failed in the end. */
@@ -161,9 +191,10 @@ export class Methods {
     } finally {
       clearInterval(hurry);
       const position = this.#session.position();
-      if (position?.txid !== before?.txid || position?.sum !== before?.sum) {
+      const moved = position?.txid !== before?.txid || position?.sum !== before?.sum;
+      if (moved || position?.whole !== before?.whole) {
         this.#tell('position', position);
-        this.#subscriptions.moved();
+        if (moved) this.#subscriptions.moved();
       }
     }
   }

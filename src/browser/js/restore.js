@@ -43,12 +43,17 @@ export class Copy {
     this.#place = place;
     this.#token = token;
     this.#letGo = letGo;
-    this.#updates = new Updates((anew, token, progress, signal) => copy.update(anew, token, progress, signal));
+    this.#updates = new Updates(({ anew, token }, progress, signal) => {
+      // A part, which a page has begun, is no file.
+      const isPart = copy.position()?.whole === false;
+      return copy.update(anew || isPart, token, progress, signal);
+    });
   }
 
   /** Which state this is; null if there is none. */
   get position() {
-    return this.#copy.position() ?? null;
+    const position = this.#copy.position();
+    return position?.whole ? position : null;
   }
 
   /** Where the file is in the origin private file system: names of folders, and its own last. */

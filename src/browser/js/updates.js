@@ -4,16 +4,17 @@ export class Updates {
   #update;
   #running;
 
-  /** `update(anew, token, progress, signal)` brings the copy to the newest state. */
+  /** `update(what, progress, signal)` brings the copy to the newest state. */
   constructor(update) {
     this.#update = update;
   }
 
-  async run({ anew, token }, { progress, signal }) {
+  /** `anew` replaces what there is; `atOnce` makes do with a part where there is nothing. */
+  async run({ anew, ...what }, { progress, signal }) {
     const shared = () => this.#running?.isShared && !this.#running.stopped;
     // A replacement is not shared with those who asked for less.
     while (this.#running && (anew || !shared())) await this.#settled();
-    this.#running ??= this.#start(new Running((...watching) => this.#update(anew, token, ...watching)));
+    this.#running ??= this.#start(new Running((...watching) => this.#update({ anew, ...what }, ...watching)));
     return this.#running.join(progress, signal);
   }
 

@@ -17,6 +17,11 @@ export interface OpenOptions extends UpdateOptions {
   token?: string | (() => string | Promise<string>);
   /** Open an existing local copy as it is, without asking the Worker. */
   offline?: boolean;
+  /**
+   * Where there is no copy yet, do not wait for one: a page of the database that a query reads is brought then, and all others
+   * behind. The copy is durable, as far as it has come: the next `open` goes on with it. Otherwise `open` waits for all of it.
+   */
+  atOnce?: boolean;
   /** Follow from the start: as {@link Database.follow}, which may be given what it calls back. */
   follow?: boolean | ((state: FollowState) => void);
 }
@@ -31,8 +36,8 @@ export interface UpdateOptions {
 
 /** How far a restore or a refresh has come. */
 export interface Progress {
-  /** `restore`: the first copy; `refresh`: newer pages on top of it. */
-  phase: 'restore' | 'refresh';
+  /** `restore`: the first copy; `refresh`: newer pages on top of it; `hydrate`: the rest of a copy that is read already. */
+  phase: 'restore' | 'refresh' | 'hydrate';
   /** Bytes that have come. */
   bytes: number;
   /** Bytes that will come, about. */
@@ -57,6 +62,13 @@ export interface Position {
   pageSize: number;
   /** Bytes of the database file. */
   size: number;
+  /** Whether all of it is here. While it is not, `sum` is as the server promises it. */
+  whole: boolean;
+  /**
+   * Whether all that is here was checked: page by page, or as a whole. Not known of what an earlier `open` has left, nor of files that
+   * Litestream wrote, until it is whole.
+   */
+  verified: boolean;
 }
 
 /** What SQLite yields: `bigint` for integers beyond ±(2^53 - 1), `Uint8Array` for blobs. */
@@ -138,6 +150,10 @@ export interface FollowState {
 export interface DatabaseEvents {
   /** The copy has moved to another state, whichever tab asked for it. */
   position: CustomEvent<Position>;
+  /** Some more of the rest has come, after an `open` with `atOnce`. */
+  progress: CustomEvent<Progress>;
+  /** All of it is here now. */
+  whole: CustomEvent<Position>;
   /** Following goes otherwise than before. */
   follow: CustomEvent<FollowState | undefined>;
   /** The copy was deleted by another tab, or cannot be used any more. */
@@ -197,7 +213,9 @@ export interface Database extends EventTarget {
    * ```
    */
   openAt(timestamp: Date | number | string, options?: { signal?: AbortSignal }): Promise<Past>;
-  /** The database file, byte for byte as the server has it. */
+  /** Until all of the database is here, after an `open` with `atOnce`. */
+  whenWhole(options?: { signal?: AbortSignal }): Promise<Position>;
+  /** The database file, byte for byte as the server has it, when all of it is here. */
   export(options?: { signal?: AbortSignal }): Promise<Blob>;
   /** Leaves the local copy to others; it stays for the next `open`. */
   close(): Promise<void>;
@@ -210,7 +228,7 @@ export interface Database extends EventTarget {
 }
 
 /** Which state a {@link Past} is. */
-export interface PastPosition extends Omit<Position, 'sum'> {
+export interface PastPosition extends Omit<Position, 'sum' | 'whole'> {
   /** The sum of all pages as the server promises it; `null` where it promises none. */
   sum: string | null;
   /** Whether every page that was read so far was held against a check of its own: not where Litestream has packed them. */

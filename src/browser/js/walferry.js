@@ -9,15 +9,15 @@ export { persist, storage } from './storage.js';
 
 /**
  * Opens the local copy of a database, restores it if there is none, and brings it to the newest state.
- * With `offline`, an existing copy is opened as it is.
+ * With `offline`, an existing copy is opened as it is; with `atOnce`, what is not here yet is brought as it is read.
  */
-export async function open({ url, database, token = '', onProgress, signal, offline = false, follow = false }) {
+export async function open({ url, database, token = '', onProgress, signal, offline = false, atOnce = false, follow = false }) {
   const place = placeOf(url, database);
   const given = tokenOf(token);
   checkBrowser();
   const db = new Database(place, given);
   try {
-    await db.opened({ onProgress, signal, offline });
+    await db.opened({ onProgress, signal, offline, atOnce });
     if (follow) db.follow(typeof follow === 'function' ? follow : undefined);
     return db;
   } catch (error) {

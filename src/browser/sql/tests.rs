@@ -144,6 +144,7 @@ fn new_copy() -> Rc<Database<Memory>> {
     let files = Files {
         db: Memory::default(),
         position: Memory::default(),
+        present: Memory::default(),
         redo: Memory::default(),
     };
     Rc::new(Database::open(files).unwrap())

@@ -56,6 +56,29 @@ export async function stuck(target) {
   return { url, hold: () => (holds = true), release: () => (holds = false) };
 }
 
+/**
+ * Like `between`, and writes down which ranges of objects were `fetched`. From `hold(count)` to `release()` no long one arrives but the first
+ * `count`: what comes behind stands still, and who reads a few pages is served.
+ */
+export async function ranges(target) {
+  const fetched = [];
+  let allowed = Infinity;
+  let released = Promise.resolve();
+  let release = () => {};
+  const url = await between(target, async (path, body, { headers, socket }) => {
+    const range = /^bytes=(\d+)-(\d+)/.exec(headers.range);
+    if (!range) return body;
+    if (body.length > 2 ** 18 && --allowed < 0) await Promise.race([released, once(socket, 'close')]);
+    if (!socket.destroyed) fetched.push({ path, first: Number(range[1]), last: Number(range[2]) });
+    return body;
+  });
+  const hold = (count = 0) => {
+    allowed = count;
+    released = new Promise((resolve) => (release = resolve));
+  };
+  return { url, fetched, hold, release: () => ((allowed = Infinity), release()) };
+}
+
 /** A line to `target`, WebSockets too, that can be `cut()` and `mend()`ed. */
 export async function line(target) {
   const { hostname, port } = new URL(target);

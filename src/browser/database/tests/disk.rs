@@ -57,6 +57,7 @@ pub(super) fn files(power: &Rc<Power>) -> Files<Rc<Disk>> {
         db: disk(),
         position: disk(),
         redo: disk(),
+        present: disk(),
     }
 }
 

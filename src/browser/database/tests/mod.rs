@@ -1,6 +1,7 @@
 //! Restore, refresh and crashes, on segments of the crate's own encoder.
 
 mod disk;
+mod part;
 
 use std::rc::Rc;
 
@@ -42,6 +43,7 @@ fn again(files: &Files) -> Files {
         db: files.db.clone(),
         position: files.position.clone(),
         redo: files.redo.clone(),
+        present: files.present.clone(),
     }
 }
 
@@ -207,7 +209,7 @@ proptest! {
                 power.left.set(Some(crash_after));
                 let done = catch_up(again(&files), &replica);
                 power.left.set(None);
-                for disk in [&files.db, &files.position, &files.redo] {
+                for disk in [&files.db, &files.position, &files.redo, &files.present] {
                     disk.crash(&mut coin);
                 }
                 let state = Database::open(again(&files)).unwrap().state();

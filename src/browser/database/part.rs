@@ -1,0 +1,260 @@
+//! A copy of which not all pages are here yet: who reads one that is missing has it brought, with its neighbours.
+//!
+//! The file `present` has a bit for each page. It is written when what it tells of is durable in `db`, and a bit is never
+//! taken back, so whatever of it survives a crash is true. What is here is of the state that the position names: an apply
+//! writes the pages that differ, and they are present then; so a page that is missing is still the one that the page map
+//! tells of, whichever state between then and now that was asked for.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+
+use super::{Database, State};
+use crate::browser::Error;
+use crate::browser::distant::{Far, Mapped};
+use crate::browser::file::{self, File, WriteBuffer};
+use crate::ltx::{PageSize, Pgno, Txid};
+use crate::replica::PageSet;
+use crate::{restore, store};
+
+/// How to come to a state that is somewhere else: that of a transaction, or the newest.
+pub type Reach = Box<dyn Fn(Option<Txid>) -> Rc<dyn Far>>;
+
+/// What is brought at once, at the least and, for who reads on and on, at the most.
+const BLOCK: usize = 64 * 1024;
+const LONGEST: usize = 1024 * 1024;
+
+/// What is here, and how to come to the rest.
+pub(super) struct Part {
+    pub(super) present: PageSet,
+    /// Something is here that the file does not tell of.
+    pub(super) unsaved: bool,
+    /// Whether each page that is here was held against a check of its own. Not known of those of an earlier life.
+    is_verified: bool,
+    reach: Option<Reach>,
+    mapped: Option<Mapped<Rc<dyn Far>>>,
+    /// The block after the last that was brought for a reader, and how many were.
+    ahead: (u32, u32),
+}
+
+impl Part {
+    /// Nothing is here.
+    fn empty() -> Self {
+        Self {
+            present: PageSet::default(),
+            unsaved: false,
+            is_verified: true,
+            reach: None,
+            mapped: None,
+            ahead: (0, 0),
+        }
+    }
+
+    /// What an earlier life left.
+    pub(super) fn read(file: &impl File, state: State) -> file::Result<Self> {
+        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or_default()];
+        let len = file.read(0, &mut bytes)?;
+        let bytes = bytes.get(..len).unwrap_or_default();
+        Ok(Self {
+            present: PageSet::from_bytes(bytes, state.page_size, state.commit),
+            is_verified: false,
+            ..Self::empty()
+        })
+    }
+
+    /// What is told must be durable.
+    pub(super) fn write(&mut self, file: &impl File) -> file::Result<()> {
+        file.write(0, &self.present.to_bytes())?;
+        self.unsaved = false;
+        file.flush()
+    }
+
+    /// These were applied, and led to this state.
+    pub(super) fn add(&mut self, pages: &PageSet, after: State) {
+        self.present.cut(after.commit);
+        self.present
+            .extend((1..=after.commit).map(Pgno).filter(|pgno| pages.contains(*pgno)));
+    }
+
+    /// The map of the state at hand, or of one before it.
+    pub(super) fn mapped(&mut self, state: State) -> Result<&mut Mapped<Rc<dyn Far>>, Error> {
+        match &mut self.mapped {
+            Some(mapped) => Ok(mapped),
+            none => {
+                let reach = self.reach.as_ref().ok_or_else(|| {
+                    store::Error::Unavailable(
+                        "not all of the database is here yet, and without the Worker the rest cannot be had"
+                            .into(),
+                    )
+                })?;
+                Ok(none.insert(Mapped::open(reach(Some(state.txid)))?))
+            }
+        }
+    }
+
+    /// Asks anew where pages lie: what the map names was merged and deleted.
+    pub(super) fn map_again(&mut self) {
+        self.mapped = None;
+    }
+
+    /// The missing pages with which this one is brought.
+    fn neighbours(&mut self, pgno: Pgno, state: State) -> Vec<Pgno> {
+        let pages = pages_in(BLOCK, state.page_size);
+        let block = pgno.0.saturating_sub(1).checked_div(pages).unwrap_or_default();
+        let (next, count) = self.ahead;
+        let longest = u32::try_from(LONGEST / BLOCK).unwrap_or(1);
+        let count = match block == next && count > 0 {
+            true => count.saturating_mul(2).min(longest),
+            false => 1,
+        };
+        let end = block.saturating_add(count);
+        self.ahead = (end, count);
+        let first = block.saturating_mul(pages).saturating_add(1);
+        let last = end.saturating_mul(pages).min(state.commit);
+        self.missing(Pgno(first)..=Pgno(last), state.page_size).collect()
+    }
+
+    /// The pages of these that are missing.
+    pub(super) fn missing(
+        &self,
+        pages: RangeInclusive<Pgno>,
+        page_size: PageSize,
+    ) -> impl Iterator<Item = Pgno> + '_ {
+        let pages = (pages.start().0..=pages.end().0).map(Pgno);
+        pages.filter(move |&pgno| pgno != page_size.lock_page() && !self.present.contains(pgno))
+    }
+
+    fn bring<F: File>(&mut self, db: &F, pgno: Pgno, state: State) -> Result<(), Error> {
+        let pages = self.neighbours(pgno, state);
+        for is_again in [false, true] {
+            let mut out = WriteBuffer::new(db);
+            let mut brought = PageSet::default();
+            let result = self.mapped(state)?.bring(pages.iter().copied(), |pgno, page| {
+                brought.insert(pgno);
+                Ok(out.write(state.page_size.offset_of(pgno), page)?)
+            });
+            out.finish()?;
+            self.present
+                .extend(pages.iter().copied().filter(|pgno| brought.contains(*pgno)));
+            self.unsaved = true;
+            match result {
+                Err(error) if !is_again && is_gone(&error) => self.map_again(),
+                result => return result,
+            }
+            if self.present.contains(pgno) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<F: File> Database<F> {
+    /// Begins a copy of the newest state, of which nothing is here yet. `false`, with nothing done, where nothing tells the sum
+    /// that will prove the whole.
+    pub fn begin(&self, reach: Reach) -> Result<bool, Error> {
+        let mapped = Mapped::open(reach(None))?;
+        let position = mapped.position();
+        let Some(sum) = position.sum else {
+            return Ok(false);
+        };
+        let state = State {
+            page_size: mapped.page_size(),
+            commit: mapped.commit(),
+            txid: position.txid,
+            sum,
+            timestamp: mapped.timestamp(),
+            is_whole: false,
+        };
+        self.forget()?;
+        // So that it is known at once whether there is room.
+        self.files.db.truncate(state.file_size())?;
+        self.files.db.flush()?;
+        self.part.replace(Some(Part {
+            reach: Some(reach),
+            mapped: Some(mapped),
+            ..Part::empty()
+        }));
+        self.set_position(state)?;
+        self.note_another();
+        // Every query begins there.
+        self.bring_for(state, 0, 1)?;
+        Ok(true)
+    }
+
+    /// From now on, what is missing can be had so.
+    pub fn reach(&self, reach: Reach) {
+        if let Some(part) = &mut *self.part.borrow_mut() {
+            part.reach = Some(reach);
+            part.mapped = None;
+        }
+    }
+
+    /// Whether every page that is here was held against a check: its own, or that of the whole.
+    pub fn is_verified(&self) -> bool {
+        self.part
+            .borrow()
+            .as_ref()
+            .is_none_or(|part| part.is_verified && part.mapped.as_ref().is_none_or(Mapped::is_verified))
+    }
+
+    /// Why the last read failed, more exactly than SQLite can tell.
+    pub fn take_failure(&self) -> Option<Error> {
+        self.failure.take()
+    }
+
+    /// Makes sure that what is read there is here.
+    pub(super) fn bring_for(&self, state: State, offset: u64, len: usize) -> file::Result<()> {
+        let mut part = self.part.borrow_mut();
+        let Some(part) = part.as_mut().filter(|_| len > 0) else {
+            return Ok(());
+        };
+        let size = state.page_size.len() as u64;
+        let last = offset.saturating_add(len as u64).saturating_sub(1);
+        let page = |at: u64| u32::try_from(at / size).unwrap_or(u32::MAX).saturating_add(1);
+        for pgno in (page(offset)..=page(last).min(state.commit)).map(Pgno) {
+            if pgno == state.page_size.lock_page() || part.present.contains(pgno) {
+                continue;
+            }
+            part.bring(&self.files.db, pgno, state).map_err(|error| {
+                let why = error.to_string();
+                self.failure.replace(Some(error));
+                file::Error::Failed {
+                    what: "bringing a page that is not here yet".to_owned(),
+                    why,
+                }
+            })?;
+        }
+        Ok(())
+    }
+
+    /// These pages were applied, and are durable.
+    pub(super) fn note_present(&self, pages: &PageSet, after: State) -> file::Result<()> {
+        match &mut *self.part.borrow_mut() {
+            Some(part) => {
+                part.add(pages, after);
+                part.write(&self.files.present)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn pages_in(bytes: usize, page_size: PageSize) -> u32 {
+    u32::try_from(bytes / page_size.len()).unwrap_or(1).max(1)
+}
+
+/// What the map names is not there any more.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Restore(restore::Error::Store(store::Error::NotFound(_)))
+    )
+}
+
+impl std::fmt::Debug for Part {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Part")
+            .field("present", &self.present.len())
+            .finish_non_exhaustive()
+    }
+}

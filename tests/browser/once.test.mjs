@@ -1,0 +1,159 @@
+// Open at once: queries are answered while the database comes, and what has come stays.
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { browser, tab } from './support/chromium.mjs';
+import { ranges } from './support/origin.mjs';
+import { READ, source, worker } from './support/source.mjs';
+import { eventually, prepare } from './support/tabs.mjs';
+
+const to = await worker();
+const servers = [];
+after(() => Promise.all(servers.map((server) => server.stop())));
+const chromium = await browser();
+
+const ROWS = 200_000;
+
+/** Some rows of about 100 bytes each, which pack badly. */
+async function serve(name, rows = ROWS) {
+  const server = await source(to, name, { shipper: ['--sync-interval', '20ms'] });
+  servers.push(server);
+  await server.run(
+    'create table t (id integer primary key, a text)',
+    `with recursive n (i) as (select 1 union all select i + 1 from n where i < ${rows}) insert into t select i, hex(randomblob(45)) from n`,
+  );
+  await server.ship();
+  return server;
+}
+
+/** A tab of its own storage, and what goes between it and the Worker. */
+async function visitor(server, others = {}) {
+  const line = await ranges(to.url);
+  const page = await prepare(await tab(chromium, to.url));
+  await page.evaluate((options) => {
+    window.progress = [];
+    window.start = () => walferry.open({ ...options, atOnce: true, onProgress: (made) => progress.push(made) }).then((db) => (window.db = db));
+  }, { url: line.url, database: server.name, token: READ, ...others });
+  return { page, line };
+}
+
+const sha = (page) => page.evaluate(async () => {
+  const bytes = await (await db.export()).arrayBuffer();
+  const digest = await crypto.subtle.digest('SHA-256', bytes);
+  return { sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''), size: bytes.byteLength };
+});
+/** How many bytes of objects came twice. */
+function twice(fetched) {
+  const ends = new Map();
+  let again = 0;
+  for (const { path, first, last } of [...fetched].sort((a, b) => a.first - b.first)) {
+    const end = ends.get(path) ?? -1;
+    again += Math.max(0, Math.min(last, end) - first + 1);
+    ends.set(path, Math.max(end, last));
+  }
+  return again;
+}
+
+test('the first query is answered before the database is here, which then comes whole', async () => {
+  const server = await serve('first');
+  const { page, line } = await visitor(server);
+  line.hold();
+  const told = await page.evaluate(async () => {
+    const before = performance.now();
+    await start();
+    const opened = performance.now();
+    const { rows } = await db.query('select id, length(a) from t where id = 123456');
+    return { rows, opened: opened - before, answered: performance.now() - before, position: db.position };
+  });
+  assert.deepEqual(told.rows, [[123456, 90]]);
+  assert.equal(told.position.whole, false);
+  assert.equal(told.position.verified, true);
+  const bytes = line.fetched.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+  console.log(`# opened in ${told.opened.toFixed(0)} ms, answered after ${told.answered.toFixed(0)} ms, by ${bytes} bytes of ${told.position.size}`);
+  line.release();
+  const whole = await page.evaluate(async () => ({ position: await db.whenWhole(), said: await walferry.one('pragma integrity_check'), count: await walferry.one('select count(*) from t') }));
+  assert.deepEqual([whole.position.whole, whole.position.verified, whole.said, whole.count], [true, true, 'ok', ROWS]);
+  assert.deepEqual(await sha(page), await server.content());
+  const made = await page.evaluate(() => progress);
+  assert.ok(made.length > 2 && made.every(({ phase }) => phase === 'hydrate'), JSON.stringify(made.slice(0, 3)));
+  assert.equal(made.at(-1).pages, made.at(-1).totalPages);
+  // Only what was on its way behind when it was read.
+  assert.ok(twice(line.fetched) < 200_000, `${twice(line.fetched)} bytes came twice`);
+  await page.close();
+});
+
+test('it is live while it comes: what is written meanwhile is seen, and is in the whole', async () => {
+  const server = await serve('live');
+  const { page, line } = await visitor(server, { follow: true });
+  line.hold();
+  await page.evaluate(() => start());
+  await server.run('insert into t (a) values (1)', 'update t set a = 2 where id % 10000 = 7000');
+  await eventually(page, async (rows) => (await walferry.one('select max(id) from t')) === rows + 1, ROWS);
+  assert.equal(await page.evaluate(() => walferry.one('select a from t where id = 77000')), '2');
+  assert.equal(await page.evaluate(() => db.position.whole), false);
+  line.release();
+  await page.evaluate(() => db.whenWhole());
+  assert.equal(await page.evaluate(() => walferry.one('pragma integrity_check')), 'ok');
+  assert.equal(await page.evaluate(() => walferry.one('select count(*) from t where a = 2')), ROWS / 10_000);
+  assert.deepEqual(await sha(page), await server.content());
+  await page.close();
+});
+
+test('closed in the middle, it goes on where it was; offline, what is here is answered and the rest is said to be missing', async () => {
+  const server = await serve('middle');
+  const { page, line } = await visitor(server);
+  line.hold(3);
+  await page.evaluate(() => start());
+  await eventually(page, () => progress.length > 0);
+  await page.evaluate(() => walferry.one('select a from t where id = 199999'));
+  await page.evaluate(() => db.close());
+  const before = line.fetched.length;
+
+  await page.evaluate(async (options) => (window.db = await walferry.open({ ...options, offline: true })), { url: line.url, database: 'middle', token: READ });
+  assert.equal(await page.evaluate(() => db.position.whole), false);
+  assert.equal(await page.evaluate(() => db.position.verified), false, 'what an earlier life has left is not known to be right');
+  const missing = await page.evaluate(() => walferry.refusal(db.query('select count(a) from t')));
+  assert.equal(missing.code, 'UNREACHABLE', missing.message);
+  assert.equal(line.fetched.length, before);
+  await page.evaluate(() => db.close());
+
+  line.release();
+  await page.evaluate(() => start());
+  await page.evaluate(() => db.whenWhole());
+  assert.equal(await page.evaluate(() => walferry.one('pragma integrity_check')), 'ok');
+  assert.deepEqual(await sha(page), await server.content());
+  await page.close();
+});
+
+test('a tab that is killed while the database comes leaves what the next goes on with', async () => {
+  const server = await serve('killed', 100_000);
+  const { page, line } = await visitor(server);
+  for (let round = 0; round < 4; round++) {
+    await page.evaluate(() => start());
+    await server.run(`insert into t (a) values (${round})`);
+    await new Promise((later) => setTimeout(later, 40 * round));
+    await page.goto('about:blank');
+    await page.goto(to.url);
+    await prepare(page);
+    await page.evaluate((options) => {
+      window.progress = [];
+      window.start = () => walferry.open({ ...options, atOnce: true, follow: true }).then((db) => (window.db = db));
+    }, { url: line.url, database: 'killed', token: READ });
+  }
+  await page.evaluate(() => start());
+  await page.evaluate(() => db.whenWhole());
+  await eventually(page, async () => (await walferry.one('select count(*) from t')) === 100_004);
+  assert.equal(await page.evaluate(() => walferry.one('pragma integrity_check')), 'ok');
+  assert.deepEqual(await sha(page), await server.content());
+  await page.close();
+});
+
+test('no room is said at once', async () => {
+  const server = await serve('room');
+  const { page } = await visitor(server);
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin: to.url, quotaSize: 3_000_000 });
+  const refused = await page.evaluate(() => walferry.refusal(start()));
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin: to.url });
+  assert.equal(refused.code, 'STORAGE_FULL', refused.message);
+  await page.close();
+});
