@@ -15,7 +15,7 @@ use bytes::Bytes;
 use walferry::ltx::{DbSum, Txid};
 use walferry::native::store::FolderStore;
 use walferry::replica::{Level, SegmentId};
-use walferry::store::{Body, Error, Store, conformance};
+use walferry::store::{Body, Error, Source, Store, conformance};
 
 fn run(test: impl Future<Output = ()>) {
     tokio::runtime::Builder::new_current_thread()

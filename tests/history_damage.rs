@@ -25,7 +25,7 @@ use walferry::ltx::{DbSum, Timestamp, Txid};
 use walferry::native::upkeep::Policy;
 use walferry::replica::{Layout, Level, Member, SegmentId, SegmentInfo};
 use walferry::restore::members;
-use walferry::store::Store;
+use walferry::store::{Source, Store};
 
 const DAMAGED: i32 = 7;
 

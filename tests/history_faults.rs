@@ -21,7 +21,7 @@ use upkeep::{Kept, simulate};
 use walferry::ltx::Txid;
 use walferry::native::upkeep::Policy;
 use walferry::replica::{Level, SegmentId, SegmentInfo, Target};
-use walferry::store::{self, Body, Error, MemoryStore, Store};
+use walferry::store::{self, Body, Error, MemoryStore, Source, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -169,6 +169,13 @@ impl Faulty {
 }
 
 #[async_trait::async_trait(?Send)]
+impl Source for Faulty {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        self.pass(self.store.read(id, range)).await
+    }
+}
+
+#[async_trait::async_trait(?Send)]
 impl Store for Faulty {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.pass(self.store.list(level, after)).await
@@ -176,10 +183,6 @@ impl Store for Faulty {
 
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.pass(self.store.stat(id)).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        self.pass(self.store.read(id, range)).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

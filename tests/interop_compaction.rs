@@ -34,7 +34,7 @@ use walferry::native::status::ReplicaStatus;
 use walferry::native::store::FolderStore;
 use walferry::native::upkeep::{Policy, spawn};
 use walferry::replica::{Level, SegmentId, SegmentInfo, Target};
-use walferry::store::{Body, Store};
+use walferry::store::{Body, Source, Store};
 
 const FRAMES_ONLY: &str = "0.5.15";
 const BLOCKS: &str = "0.5.17";

@@ -27,7 +27,7 @@ use walferry::ltx::{
 use walferry::merge::{Sink, merge};
 use walferry::replica::{Level, MapWindow, Position, SegmentId, SegmentInfo, Target};
 use walferry::restore::{Damage, Restore, map, plan_without};
-use walferry::store::{self, Body, MemoryStore, Store};
+use walferry::store::{self, Body, MemoryStore, Source, Store};
 
 const PAGES: u32 = 2_621_440;
 /// Transactions after the snapshot, of so many pages each.
@@ -43,6 +43,16 @@ struct Far {
 }
 
 #[async_trait(?Send)]
+impl Source for Far {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        let bytes = Bytes::copy_from_slice(&self.store.read(id, range).await?);
+        self.reads.set(self.reads.get() + 1);
+        self.bytes.set(self.bytes.get() + bytes.len() as u64);
+        Ok(bytes)
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Far {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.store.list(level, after).await
@@ -50,13 +60,6 @@ impl Store for Far {
 
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.store.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        let bytes = Bytes::copy_from_slice(&self.store.read(id, range).await?);
-        self.reads.set(self.reads.get() + 1);
-        self.bytes.set(self.bytes.get() + bytes.len() as u64);
-        Ok(bytes)
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

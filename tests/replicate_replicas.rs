@@ -31,7 +31,7 @@ use walferry::native::status::{DatabaseStatus, ReplicaStatus};
 use walferry::native::store::FolderStore;
 use walferry::native::upkeep::Policy;
 use walferry::replica::{Level, SegmentId, SegmentInfo};
-use walferry::store::{self, Body, Store};
+use walferry::store::{self, Body, Source, Store};
 
 const LONG: Duration = Duration::from_secs(30);
 
@@ -60,6 +60,15 @@ impl Gate {
 }
 
 #[async_trait(?Send)]
+impl Source for Gate {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        self.pass()?;
+        self.read.set(self.read.get() + range.end - range.start);
+        self.folder.read(id, range).await
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Gate {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.pass()?;
@@ -69,12 +78,6 @@ impl Store for Gate {
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.pass()?;
         self.folder.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        self.pass()?;
-        self.read.set(self.read.get() + range.end - range.start);
-        self.folder.read(id, range).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

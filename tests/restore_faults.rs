@@ -19,7 +19,7 @@ use walferry::ltx::{Codec, DbSum, Header, Txid};
 use walferry::replica::{Level, PlanError, SegmentId, SegmentInfo, Target};
 use walferry::restore::Error;
 use walferry::store::conformance::segment;
-use walferry::store::{self, Body, MemoryStore, Store};
+use walferry::store::{self, Body, MemoryStore, Source, Store};
 
 /// Restores and refreshes from `object` changed at one byte; neither may give a wrong database.
 fn change(history: &History, store: &MemoryStore, object: SegmentId, at: usize, mask: u8) {
@@ -197,6 +197,16 @@ struct Lying {
 }
 
 #[async_trait::async_trait(?Send)]
+impl Source for Lying {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        if range == (0..Header::LEN as u64) {
+            return Ok(Bytes::copy_from_slice(&self.header));
+        }
+        self.store.read(id, range).await
+    }
+}
+
+#[async_trait::async_trait(?Send)]
 impl Store for Lying {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.store.list(level, after).await
@@ -204,13 +214,6 @@ impl Store for Lying {
 
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.store.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        if range == (0..Header::LEN as u64) {
-            return Ok(Bytes::copy_from_slice(&self.header));
-        }
-        self.store.read(id, range).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

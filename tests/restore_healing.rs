@@ -23,7 +23,7 @@ use walferry::ltx::{Codec, Txid};
 use walferry::native::restore::{Error, Options, Summary, run};
 use walferry::native::store::Patient;
 use walferry::replica::{Level, SegmentId, SegmentInfo, Target, plan};
-use walferry::store::{self, Body, MemoryStore, Store};
+use walferry::store::{self, Body, MemoryStore, Source, Store};
 
 /// Six states of 100 pages; what is read of them is more than one request brings.
 fn history() -> History {
@@ -205,15 +205,7 @@ impl Retention {
 }
 
 #[async_trait::async_trait(?Send)]
-impl Store for Retention {
-    async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
-        self.store.list(level, after).await
-    }
-
-    async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
-        self.store.stat(id).await
-    }
-
+impl Source for Retention {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
         if range.end - range.start > 100 * 1024
             && let Some((created, deleted)) = self.change.take()
@@ -226,6 +218,17 @@ impl Store for Retention {
             }
         }
         self.store.read(id, range).await
+    }
+}
+
+#[async_trait::async_trait(?Send)]
+impl Store for Retention {
+    async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
+        self.store.list(level, after).await
+    }
+
+    async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
+        self.store.stat(id).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

@@ -23,7 +23,7 @@ use support::s3::{S3, free_port};
 use walferry::ltx::{DbSum, Timestamp, Txid};
 use walferry::native::store::{Access, Counted, Destination, Kind, S3Settings, Secret};
 use walferry::replica::{Level, SegmentId};
-use walferry::store::{Body, Error, Store, conformance, create_or_confirm};
+use walferry::store::{Body, Error, Source, Store, conformance, create_or_confirm};
 
 fn run(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()

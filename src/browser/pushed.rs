@@ -1,5 +1,8 @@
 //! A segment that was pushed: it is whole and at hand, so that nothing has to be asked for.
 
+use std::ops::Range;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::Error;
@@ -8,7 +11,7 @@ use super::file::File;
 use crate::ltx::Header;
 use crate::replica::{Level, Plan, Position, SegmentId, SegmentInfo};
 use crate::restore::Restore;
-use crate::store::{MemoryStore, Store};
+use crate::store::{self, Body, Source};
 
 /// Fetches what leads on from the copy's state out of `segment`, proven as if it were read from the replica; to be applied
 /// then. `false`, with nothing done, if it goes on from another state.
@@ -29,22 +32,36 @@ pub async fn fetch<F: File>(
         min: header.min_txid,
         max: header.max_txid,
     };
-    let store = MemoryStore::default();
     let info = SegmentInfo {
         id,
         size: segment.len() as u64,
         timestamp: Some(header.timestamp),
     };
-    store.create(id, &segment).await?;
+    let pushed = Pushed(segment);
     let plan = Plan {
         segments: vec![info],
         ..Plan::default()
     };
-    let Some(restore) = Restore::from_plan(&store, plan, from).await? else {
+    let Some(restore) = Restore::from_plan(&pushed, plan, from).await? else {
         return Ok(false);
     };
     database.fetch(&restore, progress).await?;
     Ok(true)
+}
+
+/// The only object of a plan.
+struct Pushed(Bytes);
+
+#[async_trait(?Send)]
+impl Source for Pushed {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        let len = range.end.saturating_sub(range.start);
+        let bytes = self.0.read(range).await?;
+        match bytes.len() as u64 == len {
+            true => Ok(bytes),
+            false => Err(store::Error::OutOfRange(format!("segment {id}"))),
+        }
+    }
 }
 
 fn continues(header: &Header, from: Position) -> bool {

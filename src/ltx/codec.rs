@@ -1,18 +1,18 @@
 //! How a page's bytes are packed into a frame's payload.
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::str::FromStr;
 
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
-use lz4_flex::frame::{BlockMode, BlockSize, FrameDecoder, FrameEncoder, FrameInfo};
+use lz4_flex::frame::{BlockMode, BlockSize, FrameEncoder, FrameInfo};
 use miniz_oxide::deflate::core::{
     CompressorOxide, TDEFLFlush, TDEFLStatus, compress, create_comp_flags_from_zip_params,
 };
 use miniz_oxide::inflate::TINFLStatus;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags};
 
-use super::{Error, PageSize, Pgno, Result};
+use super::{Error, PageSize, Pgno, Result, lz4_frame};
 
 /// The length of a page check: the page's CRC.
 pub(crate) const SIZE_OF_CHECK: usize = 8;
@@ -196,17 +196,7 @@ impl Decompressor {
         let wrong = |why: String| Error::Payload { pgno, why };
         let len = match codec {
             Codec::Lz4 => decompress_into(payload, page).map_err(|error| wrong(error.to_string()))?,
-            Codec::Lz4Frame => {
-                let mut decoder = FrameDecoder::new(payload);
-                decoder
-                    .read_exact(page)
-                    .map_err(|error| wrong(error.to_string()))?;
-                // Reading on verifies the content checksum, and that there is no more.
-                match decoder.read(&mut [0]).map_err(|error| wrong(error.to_string()))? {
-                    0 => page.len(),
-                    _ => return Err(wrong("it holds more than a page".to_owned())),
-                }
-            }
+            Codec::Lz4Frame => lz4_frame::unpack(payload, page).map_err(wrong)?,
             Codec::Deflate => {
                 let inflate = self.inflate.get_or_insert_default();
                 inflate.init();

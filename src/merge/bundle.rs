@@ -4,7 +4,7 @@ use super::{Error, Sink};
 use crate::ltx::{Decoder, Event, Timestamp};
 use crate::replica::{BundleWriter, SegmentId, SegmentInfo};
 use crate::restore;
-use crate::store::Store;
+use crate::store::Source;
 
 /// A bundle that was made.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Bundled<W> {
 
 /// Bundles raw segments, oldest first, each proven and in memory one after the other.
 pub async fn bundle<W: Sink>(
-    store: &dyn Store,
+    source: &dyn Source,
     segments: &[SegmentInfo],
     mut out: W,
 ) -> Result<Bundled<W>, Error> {
@@ -31,7 +31,7 @@ pub async fn bundle<W: Sink>(
     out.write_all(BundleWriter::magic()).map_err(Error::Write)?;
     for segment in segments {
         let id = segment.id;
-        let bytes = store.read(id, 0..segment.size).await;
+        let bytes = source.read(id, 0..segment.size).await;
         let bytes = bytes.map_err(|error| restore::Error::read(id, error))?;
         // Whatever others' clocks did: the index ascends.
         last = last.max(proven_time(id, &bytes)?);

@@ -4,7 +4,7 @@ use super::Error;
 use crate::ltx::{self, Codec, Decoder, Event, Header, PageCrc, Pgno};
 use crate::replica::{Position, SegmentInfo};
 use crate::restore;
-use crate::store::Store;
+use crate::store::Source;
 
 /// A segment, and the page of it that is next.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ struct Reading {
 
 impl Input {
     /// Reads up to the first page.
-    pub(super) async fn open(store: &dyn Store, segment: SegmentInfo, piece: u64) -> Result<Self, Error> {
+    pub(super) async fn open(source: &dyn Source, segment: SegmentInfo, piece: u64) -> Result<Self, Error> {
         let mut reading = Reading {
             segment,
             piece,
@@ -49,7 +49,7 @@ impl Input {
             match reading.decoder.next() {
                 Ok(Some(Event::Header(header))) => break header.clone(),
                 Ok(Some(_)) => {}
-                Ok(None) => reading.more(store).await?,
+                Ok(None) => reading.more(source).await?,
                 Err(error) => return Err(reading.damaged(error)),
             }
         };
@@ -76,7 +76,7 @@ impl Input {
             page,
             has_page: false,
         };
-        input.advance(store).await?;
+        input.advance(source).await?;
         Ok(input)
     }
 
@@ -94,7 +94,7 @@ impl Input {
     }
 
     /// Goes on to the next page.
-    pub(super) async fn advance(&mut self, store: &dyn Store) -> Result<(), Error> {
+    pub(super) async fn advance(&mut self, source: &dyn Source) -> Result<(), Error> {
         let Self {
             reading, page: next, ..
         } = self;
@@ -113,7 +113,7 @@ impl Input {
                     let finished = reading.decoder.finish();
                     return finished.map_err(|error| reading.damaged(error));
                 }
-                Ok(None) => reading.more(store).await?,
+                Ok(None) => reading.more(source).await?,
                 Err(error) => return Err(reading.damaged(error)),
             }
         }
@@ -122,13 +122,13 @@ impl Input {
 
 impl Reading {
     /// Feeds the next piece.
-    async fn more(&mut self, store: &dyn Store) -> Result<(), Error> {
+    async fn more(&mut self, source: &dyn Source) -> Result<(), Error> {
         let end = self.at.saturating_add(self.piece).min(self.segment.size);
         if end == self.at {
             return Err(self.damaged(ltx::Error::Truncated(self.at)));
         }
         let id = self.segment.id;
-        let bytes = store.read(id, self.at..end).await;
+        let bytes = source.read(id, self.at..end).await;
         self.decoder
             .push(&bytes.map_err(|error| restore::Error::read(id, error))?);
         self.at = end;

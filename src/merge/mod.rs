@@ -20,7 +20,7 @@ use std::collections::BinaryHeap;
 use crate::ltx::{self, Codec, Compressor, DbSum, Encoder, Header, Pgno, Sums, Trailer};
 use crate::replica::{Level, PlanError, SegmentId, SegmentInfo};
 use crate::restore;
-use crate::store::Store;
+use crate::store::Source;
 use input::Input;
 
 /// The most segments that are merged at once.
@@ -50,7 +50,7 @@ pub struct Merged<W> {
 /// The state that it promises is the last one's, if all of them promise one and each goes on where the one before ends;
 /// of a whole database, if its pages prove it.
 pub async fn merge<W: Sink>(
-    store: &dyn Store,
+    source: &dyn Source,
     segments: &[SegmentInfo],
     level: Level,
     out: W,
@@ -62,7 +62,7 @@ pub async fn merge<W: Sink>(
     let piece = share.clamp(*PIECE.start(), *PIECE.end());
     let mut inputs = Vec::with_capacity(segments.len());
     for segment in segments {
-        inputs.push(Input::open(store, *segment, piece).await?);
+        inputs.push(Input::open(source, *segment, piece).await?);
     }
     let header = header(&inputs)?;
     let id = SegmentId {
@@ -99,7 +99,7 @@ pub async fn merge<W: Sink>(
         if encoder.out().is_full() {
             encoder.out_mut().drain().await.map_err(Error::Sink)?;
         }
-        input.advance(store).await?;
+        input.advance(source).await?;
         next.extend(input.page().map(|page| Reverse((page.pgno, Reverse(number)))));
     }
     // A database that shrank in between and grew again has written every page of its new end.

@@ -6,7 +6,7 @@ use super::opened::Opened;
 use super::{Error, Result};
 use crate::ltx::index::{Entries, Step};
 use crate::ltx::{FileHasher, IndexEntry};
-use crate::store::Store;
+use crate::store::Source;
 
 /// An index that does not fit in memory is read in pieces of this size.
 const PIECE: u64 = 512 * 1024;
@@ -14,7 +14,7 @@ const PIECE: u64 = 512 * 1024;
 const GLIMPSE: u64 = 4 * 1024;
 
 pub(super) struct Cursor<'a> {
-    store: &'a dyn Store,
+    source: &'a dyn Source,
     opened: &'a Opened,
     entries: Entries,
     /// What was read of the index and not taken.
@@ -29,11 +29,11 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(store: &'a dyn Store, opened: &'a Opened) -> Result<Self> {
+    pub(super) fn new(source: &'a dyn Source, opened: &'a Opened) -> Result<Self> {
         let entries =
             Entries::new(&opened.header, &opened.location).map_err(|error| damaged(opened, error))?;
         let mut cursor = Self {
-            store,
+            source,
             opened,
             entries,
             bytes: Bytes::new(),
@@ -84,7 +84,7 @@ impl<'a> Cursor<'a> {
             let middle = self.at.midpoint(end);
             let read_to = middle.saturating_add(GLIMPSE).min(end);
             let id = self.opened.segment.id;
-            let glimpse = self.store.read(id, middle..read_to).await;
+            let glimpse = self.source.read(id, middle..read_to).await;
             let glimpse = glimpse.map_err(|error| Error::read(id, error))?;
             let Opened { header, location, .. } = self.opened;
             let within = middle.saturating_sub(location.start);
@@ -118,7 +118,7 @@ impl<'a> Cursor<'a> {
     async fn read(&mut self) -> Result<()> {
         let end = self.at.saturating_add(PIECE).min(self.end());
         let id = self.opened.segment.id;
-        let piece = self.store.read(id, self.at..end).await;
+        let piece = self.source.read(id, self.at..end).await;
         let piece = piece.map_err(|error| Error::read(id, error))?;
         if piece.is_empty() {
             return Err(damaged(self.opened, crate::ltx::Error::Index("it is cut off")));

@@ -6,7 +6,7 @@ use super::planned::Planned;
 use super::{Error, READ, Result};
 use crate::ltx::{self, Decoder, Txid};
 use crate::replica::{Level, Plan, PlanError, SegmentId, SegmentInfo};
-use crate::store::Store;
+use crate::store::Source;
 
 /// What was found wrong with a replica's segments. A restore can be prepared without them.
 #[derive(Debug, Default)]
@@ -46,7 +46,7 @@ impl Damage {
 
     /// Learns from a failure which segments of the plan are to blame; where it does not tell, all of them are read
     /// and held against their file checksums. The failure comes back if none is, or if it says nothing of segments.
-    pub async fn learn(&mut self, store: &dyn Store, plan: &Plan, error: Error) -> Result<()> {
+    pub async fn learn(&mut self, source: &dyn Source, plan: &Plan, error: Error) -> Result<()> {
         if let Some(segment) = error.segment() {
             self.found.insert(segment, error);
             return Ok(());
@@ -59,9 +59,9 @@ impl Damage {
             return Err(error);
         }
         let before = self.found.len();
-        let store = Planned::new(store, plan);
+        let source = Planned::new(source, plan);
         for segment in &plan.segments {
-            match check(&store, *segment).await {
+            match check(&source, *segment).await {
                 Ok(()) => {}
                 Err(error) if error.segment().is_some() => {
                     self.found.insert(segment.id, error);
@@ -94,14 +94,14 @@ impl Damage {
 }
 
 /// Reads a segment from its first byte to its last, and holds it against its file checksum.
-pub async fn check(store: &dyn Store, segment: SegmentInfo) -> Result<()> {
+pub async fn check(source: &dyn Source, segment: SegmentInfo) -> Result<()> {
     let id = segment.id;
     let damaged = |error| Error::Damaged { segment: id, error };
     let mut decoder = Decoder::new();
     let mut at = 0;
     while at < segment.size {
         let end = at.saturating_add(READ).min(segment.size);
-        let bytes = store.read(id, at..end).await;
+        let bytes = source.read(id, at..end).await;
         decoder.push(&bytes.map_err(|error| Error::read(id, error))?);
         while decoder.next().map_err(damaged)?.is_some() {}
         at = end;

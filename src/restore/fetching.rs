@@ -9,7 +9,7 @@ use super::ledger::Ledger;
 use super::walk::{Mode, Part, Walk};
 use super::{Chunk, Error, Restore, Result};
 use crate::ltx::IndexEntry;
-use crate::store::Store;
+use crate::store::Source;
 
 /// One read that is to be made.
 pub(super) struct Read {
@@ -22,7 +22,7 @@ pub(super) struct Read {
 
 impl Restore<'_> {
     pub(super) fn fetch_all(&self, ledger: Arc<Ledger>) -> LocalBoxStream<'_, Result<Chunk>> {
-        let walk = Walk::new(&self.store, &self.opened, self.mode, self.have.clone());
+        let walk = Walk::new(&self.source, &self.opened, self.mode, self.have.clone());
         let indexes = Arc::clone(&ledger);
         let parts = stream::iter(walk.transpose())
             .map(move |walk| {
@@ -72,7 +72,7 @@ impl Restore<'_> {
             Some(all) => (all.clone(), 0, 0),
             None => {
                 let end = read.offset.saturating_add(read.len);
-                let bytes = self.store.read(segment, read.offset..end).await;
+                let bytes = self.source.read(segment, read.offset..end).await;
                 let bytes = bytes.map_err(|error| Error::read(segment, error))?;
                 (bytes, read.offset, read.len)
             }

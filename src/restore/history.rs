@@ -8,7 +8,7 @@ use crate::replica::{
     BundleEnd, BundleWriter, InBundle, InvalidBundle, Level, Member, SegmentId, SegmentInfo, Target,
     bundle_end,
 };
-use crate::store::{self, Store};
+use crate::store::{self, Source, Store};
 
 /// What the bundles have added to a listing.
 #[derive(Debug, Default)]
@@ -122,12 +122,12 @@ fn reach(segments: &[SegmentInfo], target: Target, after: Txid) -> Txid {
 }
 
 /// What a bundle holds, from its last bytes.
-pub async fn members(store: &dyn Store, bundle: SegmentInfo) -> Result<Vec<Member>> {
+pub async fn members(source: &dyn Source, bundle: SegmentInfo) -> Result<Vec<Member>> {
     let (id, size) = (bundle.id, bundle.size);
     let invalid = |error| Error::Bundle { bundle: id, error };
     let mut len = BundleWriter::TAIL;
     for _ in 0..2 {
-        let tail = store.read(id, size.saturating_sub(len)..size).await;
+        let tail = source.read(id, size.saturating_sub(len)..size).await;
         let tail = tail.map_err(|error| match error {
             store::Error::OutOfRange(_) => invalid(InvalidBundle("it is shorter than the listing says")),
             error => error.into(),

@@ -9,21 +9,21 @@ use super::walk::{Mode, Walk};
 use super::{Error, Result, open};
 use crate::ltx::Pgno;
 use crate::replica::{MapWindow, PageSet, Plan, PlanError, Position, SegmentId, Target};
-use crate::store::Store;
+use crate::store::Source;
 
 /// The page map of the state that a plan leads to, of the pages in `pages`: the first [`MapWindow::MAX_PAGES`] of them.
 ///
 /// However large the database is, as much of the indexes is in memory as a restore keeps, and as much is read as the
 /// window needs.
 pub async fn map(
-    store: &dyn Store,
+    source: &dyn Source,
     plan: &Plan,
     target: Target,
     pages: RangeInclusive<u32>,
     parallelism: usize,
 ) -> Result<MapWindow> {
-    let store = Planned::new(store, plan);
-    let opened = open(&store, plan, parallelism, Room::INDEXES).await?;
+    let source = Planned::new(source, plan);
+    let opened = open(&source, plan, parallelism, Room::INDEXES).await?;
     let (Some(newest), Some(oldest)) = (opened.first(), opened.last()) else {
         return Err(PlanError::Empty.into());
     };
@@ -46,7 +46,7 @@ pub async fn map(
         header.timestamp,
         Pgno(first),
     );
-    let walk = Walk::new(&store, &opened, Mode::Newest, PageSet::default())?;
+    let walk = Walk::new(&source, &opened, Mode::Newest, PageSet::default())?;
     let Some(walk) = walk.filter(|_| first <= last) else {
         return Ok(window);
     };

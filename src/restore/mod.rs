@@ -41,7 +41,7 @@ use futures_util::stream::{self, StreamExt};
 
 use crate::ltx::{DbSum, PageSize, Timestamp, Txid};
 use crate::replica::{PageSet, Plan, PlanError, Position, SegmentId, SegmentInfo, Target, plan};
-use crate::store::Store;
+use crate::store::{Source, Store};
 use ledger::Ledger;
 use opened::{Opened, Room};
 use planned::Planned;
@@ -94,7 +94,7 @@ pub async fn plan_without(store: &dyn Store, target: Target, from: Txid, damage:
 
 /// A restore that is ready to fetch pages.
 pub struct Restore<'a> {
-    store: Planned<'a>,
+    source: Planned<'a>,
     plan: Plan,
     mode: Mode,
     parallelism: usize,
@@ -154,19 +154,19 @@ impl<'a> Restore<'a> {
     }
 
     /// Prepares a plan that someone else made, the Worker for instance.
-    pub async fn from_plan(store: &'a dyn Store, plan: Plan, from: Position) -> Result<Option<Self>> {
-        Self::from_plan_with(store, plan, from, PARALLEL).await
+    pub async fn from_plan(source: &'a dyn Source, plan: Plan, from: Position) -> Result<Option<Self>> {
+        Self::from_plan_with(source, plan, from, PARALLEL).await
     }
 
     /// The same, with so many requests at once.
     pub async fn from_plan_with(
-        store: &'a dyn Store,
+        source: &'a dyn Source,
         plan: Plan,
         from: Position,
         parallelism: usize,
     ) -> Result<Option<Self>> {
-        let store = Planned::new(store, &plan);
-        let opened = open(&store, &plan, parallelism, Room::default()).await?;
+        let source = Planned::new(source, &plan);
+        let opened = open(&source, &plan, parallelism, Room::default()).await?;
         let (Some(newest), Some(oldest)) = (opened.first().cloned(), opened.last()) else {
             return Ok(None);
         };
@@ -175,7 +175,7 @@ impl<'a> Restore<'a> {
             Some(_) => Mode::Newest,
             None => Mode::Whole,
         };
-        let survey = survey(&store, &opened, mode).await?;
+        let survey = survey(&source, &opened, mode).await?;
         // What is missing must have been there all along: a page that was cut off is another when it comes back.
         let commits = opened.iter().map(|opened| opened.header.commit);
         let cut = survey.last_missing > commits.min().unwrap_or_default();
@@ -183,7 +183,7 @@ impl<'a> Restore<'a> {
             return Err(Error::Incomplete(newest.segment.id));
         }
         Ok(Some(Self {
-            store,
+            source,
             plan,
             mode,
             parallelism,
@@ -295,9 +295,9 @@ impl<'a> Restore<'a> {
 }
 
 /// Opens the segments of a plan, the newest first, until one holds the whole database.
-async fn open(store: &dyn Store, plan: &Plan, parallelism: usize, mut room: Room) -> Result<Vec<Opened>> {
+async fn open(source: &dyn Source, plan: &Plan, parallelism: usize, mut room: Room) -> Result<Vec<Opened>> {
     let newest_first = plan.segments.iter().rev();
-    let opening = newest_first.map(|segment| Opened::open(store, *segment));
+    let opening = newest_first.map(|segment| Opened::open(source, *segment));
     let mut opening = stream::iter(opening).buffered(parallelism);
     let mut opened: Vec<Opened> = Vec::with_capacity(plan.segments.len());
     let mut is_whole = false;
@@ -310,7 +310,7 @@ async fn open(store: &dyn Store, plan: &Plan, parallelism: usize, mut room: Room
             // Nothing of it is needed, but a segment that holds a whole database must still be of this history.
             break;
         }
-        segment.settle(store, &mut room).await?;
+        segment.settle(source, &mut room).await?;
         is_whole = segment.is_whole()?;
         opened.push(segment);
     }
@@ -318,13 +318,13 @@ async fn open(store: &dyn Store, plan: &Plan, parallelism: usize, mut room: Room
 }
 
 /// Goes through all indexes once: what is wrong with them or missing is known before anything is written.
-async fn survey(store: &dyn Store, opened: &[Opened], mode: Mode) -> Result<Survey> {
+async fn survey(source: &dyn Source, opened: &[Opened], mode: Mode) -> Result<Survey> {
     let mut survey = Survey {
         pages: 0,
         bytes: 0,
         last_missing: 0,
     };
-    let Some(mut walk) = Walk::new(store, opened, mode, PageSet::default())? else {
+    let Some(mut walk) = Walk::new(source, opened, mode, PageSet::default())? else {
         return Ok(survey);
     };
     while let Some(part) = walk.next().await? {

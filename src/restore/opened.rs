@@ -7,7 +7,7 @@ use super::{Error, Result};
 use crate::ltx::index::{self, Entries, Location, Step};
 use crate::ltx::{self, Header};
 use crate::replica::{Position, SegmentInfo};
-use crate::store::Store;
+use crate::store::Source;
 
 /// The first read takes so much from the end: small segments come whole, in one request.
 const TAIL: u64 = 64 * 1024;
@@ -55,11 +55,11 @@ impl Default for Room {
 
 impl Opened {
     /// Reads header and tail, in one request where the segment is small.
-    pub(super) async fn open(store: &dyn Store, segment: SegmentInfo) -> Result<Self> {
+    pub(super) async fn open(source: &dyn Source, segment: SegmentInfo) -> Result<Self> {
         let (id, size) = (segment.id, segment.size);
         let damaged = |error| Error::Damaged { segment: id, error };
         let read = async |range| {
-            store
+            source
                 .read(id, range)
                 .await
                 .map_err(|error| Error::read(id, error))
@@ -102,14 +102,14 @@ impl Opened {
     }
 
     /// Reads the index if it is longer than the tail and there is room for it; gives up what there is no room for.
-    pub(super) async fn settle(&mut self, store: &dyn Store, room: &mut Room) -> Result<()> {
+    pub(super) async fn settle(&mut self, source: &dyn Source, room: &mut Room) -> Result<()> {
         let id = self.segment.id;
         match room.indexes.checked_sub(self.location.len) {
             Some(left) => {
                 room.indexes = left;
                 if self.index.is_none() {
                     let range = self.location.start..self.location.start.saturating_add(self.location.len);
-                    let index = store.read(id, range).await;
+                    let index = source.read(id, range).await;
                     self.index = Some(index.map_err(|error| Error::read(id, error))?);
                 }
             }

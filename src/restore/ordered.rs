@@ -38,7 +38,7 @@ impl Restore<'_> {
         let window = piece.checked_div(self.page_size().len()).unwrap_or(1).max(1) as u64;
         let ledger = Arc::<Ledger>::default();
         *self.ledger.borrow_mut() = Arc::clone(&ledger);
-        let walk = Walk::new(&self.store, &self.opened, self.mode, PageSet::default());
+        let walk = Walk::new(&self.source, &self.opened, self.mode, PageSet::default());
         match walk {
             Err(error) => stream::iter([Err(error)]).boxed_local(),
             Ok(walk) => {

@@ -7,18 +7,17 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::lock::Mutex;
 
-use crate::ltx::Txid;
-use crate::replica::{InBundle, Level, Plan, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::replica::{InBundle, Plan, SegmentId, SegmentInfo};
+use crate::store::{Error, Result, Source};
 
 /// What is read of a bundle at once: its members are small, and neighbours are wanted together.
 const BLOCK: u64 = 2 * 1024 * 1024;
 /// So many of these are kept.
 const BLOCKS: usize = 8;
 
-/// A store whose bundles' members can be read by name, those of one plan.
+/// A source whose bundles' members can be read by name, those of one plan.
 pub(super) struct Planned<'a> {
-    store: &'a dyn Store,
+    source: &'a dyn Source,
     places: BTreeMap<SegmentId, InBundle>,
     /// The last one was used last.
     blocks: Mutex<Vec<Block>>,
@@ -31,9 +30,9 @@ struct Block {
 }
 
 impl<'a> Planned<'a> {
-    pub(super) fn new(store: &'a dyn Store, plan: &Plan) -> Self {
+    pub(super) fn new(source: &'a dyn Source, plan: &Plan) -> Self {
         Self {
-            store,
+            source,
             places: plan.bundled.clone(),
             blocks: Mutex::default(),
         }
@@ -56,7 +55,7 @@ impl<'a> Planned<'a> {
                 None => Block {
                     bundle: bundle.id,
                     start,
-                    bytes: self.store.read(bundle.id, start..end).await?,
+                    bytes: self.source.read(bundle.id, start..end).await?,
                 },
             };
             let place = |at: u64| usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
@@ -73,18 +72,10 @@ impl<'a> Planned<'a> {
 }
 
 #[async_trait(?Send)]
-impl Store for Planned<'_> {
-    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        self.store.list(level, after).await
-    }
-
-    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
-        self.store.stat(id).await
-    }
-
+impl Source for Planned<'_> {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
         let Some(place) = self.places.get(&id) else {
-            return self.store.read(id, range).await;
+            return self.source.read(id, range).await;
         };
         if range.start > range.end || range.end > place.size {
             return Err(Error::OutOfRange(format!("segment {id}")));
@@ -92,13 +83,5 @@ impl Store for Planned<'_> {
         let at = |within: u64| place.offset.saturating_add(within);
         self.read_member(place.bundle, at(range.start)..at(range.end))
             .await
-    }
-
-    async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
-        self.store.create(id, body).await
-    }
-
-    async fn delete(&self, id: SegmentId) -> Result<()> {
-        self.store.delete(id).await
     }
 }

@@ -8,7 +8,7 @@ use super::opened::Opened;
 use super::{READ, Result};
 use crate::ltx::IndexEntry;
 use crate::replica::{Fetch, PageMap, PageSet, fetches};
-use crate::store::Store;
+use crate::store::Source;
 
 /// Pages in a window: so many index entries are in memory at most.
 const WINDOW: u64 = 256 * 1024;
@@ -52,7 +52,7 @@ pub(super) struct Part {
 
 impl<'a> Walk<'a> {
     pub(super) fn new(
-        store: &'a dyn Store,
+        source: &'a dyn Source,
         opened: &'a [Opened],
         mode: Mode,
         have: PageSet,
@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
             return Ok(None);
         };
         let commits = opened.iter().map(|opened| opened.header.commit);
-        let cursors = opened.iter().map(|opened| Cursor::new(store, opened));
+        let cursors = opened.iter().map(|opened| Cursor::new(source, opened));
         Ok(Some(Self {
             mode,
             cursors: cursors.collect::<Result<_>>()?,

@@ -7,7 +7,7 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Body, Error, Result, Store};
+use super::{Body, Error, Result, Source, Store};
 use crate::ltx::{Header, Txid};
 use crate::replica::{Level, SegmentId, SegmentInfo};
 
@@ -29,19 +29,7 @@ impl MemoryStore {
 }
 
 #[async_trait(?Send)]
-impl Store for MemoryStore {
-    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let objects = self.objects.borrow();
-        let wanted = objects
-            .iter()
-            .filter(|(id, _)| id.level == level && id.max > after);
-        Ok(wanted.map(|(&id, bytes)| info(id, bytes)).collect())
-    }
-
-    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
-        Ok(self.get(id).map(|bytes| info(id, &bytes)))
-    }
-
+impl Source for MemoryStore {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
         let bytes = self
             .get(id)
@@ -56,6 +44,21 @@ impl Store for MemoryStore {
         } else {
             Ok(bytes.slice(start..end))
         }
+    }
+}
+
+#[async_trait(?Send)]
+impl Store for MemoryStore {
+    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
+        let objects = self.objects.borrow();
+        let wanted = objects
+            .iter()
+            .filter(|(id, _)| id.level == level && id.max > after);
+        Ok(wanted.map(|(&id, bytes)| info(id, bytes)).collect())
+    }
+
+    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        Ok(self.get(id).map(|bytes| info(id, &bytes)))
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

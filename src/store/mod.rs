@@ -22,12 +22,19 @@ use crate::replica::{Level, SegmentId, SegmentInfo};
 /// The result of asking a store.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The objects of one replica. Objects never change once they are there.
+/// What of a replica's objects can be read by name: enough to carry a plan out. Objects never change once they are there.
 ///
 /// Futures are not `Send`: the Worker and the browser have one thread, and the native engine drives all
 /// databases from one.
 #[async_trait(?Send)]
-pub trait Store {
+pub trait Source {
+    /// A range of an object. A range that ends beyond the object's end is [`Error::OutOfRange`].
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes>;
+}
+
+/// The objects of one replica.
+#[async_trait(?Send)]
+pub trait Store: Source {
     /// The segments of a level that reach beyond `after` (`max > after`), ascending by first transaction.
     /// What is not named like a segment is passed over.
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>>;
@@ -45,9 +52,6 @@ pub trait Store {
 
     /// What there is under a name.
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>>;
-
-    /// A range of an object. A range that ends beyond the object's end is [`Error::OutOfRange`].
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes>;
 
     /// Creates an object, whole or not at all, durable when it returns; [`Error::Exists`] if there is one.
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()>;

@@ -16,7 +16,7 @@ use super::route::Db;
 use crate::ltx::Txid;
 use crate::replica::{Level, Plan, SegmentId, SegmentInfo, Target};
 use crate::restore::{Damage, plan_without};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// `GET /v1/{db}/plan?txid=|timestamp=&from=`
 pub(super) async fn get(request: &Request, replica: &Replica) -> std::result::Result<Response, Failure> {
@@ -70,6 +70,13 @@ pub(super) async fn ask(
 struct Known<'a>(&'a Replica);
 
 #[async_trait(?Send)]
+impl Source for Known<'_> {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        self.0.store.read(id, range).await
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Known<'_> {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         self.all(Some(level), after)
@@ -81,10 +88,6 @@ impl Store for Known<'_> {
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         self.0.store.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        self.0.store.read(id, range).await
     }
 
     async fn create(&self, id: SegmentId, _: &dyn Body) -> Result<()> {

@@ -16,7 +16,7 @@ use super::route::Db;
 use super::{BUCKET, attached, bucket, database};
 use crate::ltx::{FileChecksum, Header, Timestamp, Trailer, Txid};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// The metadata that holds a segment's first 100 bytes in hexadecimal, so that a listing tells all about it.
 const HEADER: &str = "ltx-header";
@@ -410,6 +410,23 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 #[async_trait(?Send)]
+impl Source for R2Store {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        if let Some(bytes) = self.kept(id)? {
+            let within = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
+            return match (within(range.start), within(range.end)) {
+                (Some(start), Some(end)) if start <= end => Ok(bytes.slice(start..end)),
+                _ => Err(Error::OutOfRange(format!("segment {id}"))),
+            };
+        }
+        match self.read_bucket(id, range.clone()).await? {
+            Some(bytes) => Ok(bytes),
+            None => self.ask(id, range).await,
+        }
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for R2Store {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         let mut all = self.walk(after).await?;
@@ -438,20 +455,6 @@ impl Store for R2Store {
             timestamp: timestamp_of(&object),
         };
         Ok(self.head(id).await?.map(info))
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        if let Some(bytes) = self.kept(id)? {
-            let within = |at: u64| usize::try_from(at).ok().filter(|at| *at <= bytes.len());
-            return match (within(range.start), within(range.end)) {
-                (Some(start), Some(end)) if start <= end => Ok(bytes.slice(start..end)),
-                _ => Err(Error::OutOfRange(format!("segment {id}"))),
-            };
-        }
-        match self.read_bucket(id, range.clone()).await? {
-            Some(bytes) => Ok(bytes),
-            None => self.ask(id, range).await,
-        }
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

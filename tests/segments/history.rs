@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use walferry::ltx::{Codec, DbSum, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid};
 use walferry::replica::{Level, Position, SegmentId};
-use walferry::store::{MemoryStore, Store};
+use walferry::store::{MemoryStore, Source, Store};
 
 use super::content::{Fill, Random};
 use super::encode;

@@ -7,7 +7,7 @@ use std::ops::Range;
 use walferry::ltx::{DbSum, PageCrc, Pgno, Txid};
 use walferry::replica::{Level, Position, SegmentId, SegmentInfo, Target};
 use walferry::restore::{Chunk, Error, Restore, Scratch};
-use walferry::store::{self, Body, Store};
+use walferry::store::{self, Body, Source, Store};
 
 use super::history::{State, sum};
 
@@ -102,6 +102,15 @@ impl<'a> Counting<'a> {
 }
 
 #[async_trait::async_trait(?Send)]
+impl Source for Counting<'_> {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        self.reads.set(self.reads.get() + 1);
+        self.bytes.set(self.bytes.get() + range.end - range.start);
+        self.store.read(id, range).await
+    }
+}
+
+#[async_trait::async_trait(?Send)]
 impl Store for Counting<'_> {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.lists.set(self.lists.get() + 1);
@@ -110,12 +119,6 @@ impl Store for Counting<'_> {
 
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.store.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        self.reads.set(self.reads.get() + 1);
-        self.bytes.set(self.bytes.get() + range.end - range.start);
-        self.store.read(id, range).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use walferry::ltx::{Header, Txid};
 use walferry::replica::{Level, SegmentId, SegmentInfo};
-use walferry::store::{self, Body, Error, MemoryStore, Store};
+use walferry::store::{self, Body, Error, MemoryStore, Source, Store};
 
 use super::model::Shipped;
 use super::random::Random;
@@ -151,6 +151,14 @@ impl Faulty {
 }
 
 #[async_trait(?Send)]
+impl Source for Faulty {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        let fate = self.fate().await;
+        self.answer(fate, self.objects.read(id, range).await).await
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Faulty {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         let fate = self.fate().await;
@@ -165,11 +173,6 @@ impl Store for Faulty {
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         let fate = self.fate().await;
         self.answer(fate, self.objects.stat(id).await).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        let fate = self.fate().await;
-        self.answer(fate, self.objects.read(id, range).await).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

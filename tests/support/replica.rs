@@ -14,7 +14,7 @@ use walferry::ltx::{
     Codec, Compressor, DbSum, Encoder, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
 };
 use walferry::replica::{Level, SegmentId};
-use walferry::store::{MemoryStore, Store};
+use walferry::store::{MemoryStore, Source, Store};
 
 pub struct Replica {
     pub store: MemoryStore,

@@ -17,7 +17,7 @@ use walferry::native::status::ReplicaStatus;
 use walferry::native::upkeep::{Handle, Policy, spawn};
 use walferry::replica::{Level, Position, SegmentId, SegmentInfo, Target};
 use walferry::restore::{Error, Restore, Scratch};
-use walferry::store::{self, Body, MemoryStore, Store};
+use walferry::store::{self, Body, MemoryStore, Source, Store};
 
 use super::segments::content::Random;
 
@@ -400,6 +400,14 @@ impl Counted {
 }
 
 #[async_trait::async_trait(?Send)]
+impl Source for Counted {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
+        self.count(|| format!("read {id}"));
+        self.store.read(id, range).await
+    }
+}
+
+#[async_trait::async_trait(?Send)]
 impl Store for Counted {
     async fn list(&self, level: Level, after: Txid) -> store::Result<Vec<SegmentInfo>> {
         self.count(|| format!("list {level}"));
@@ -409,11 +417,6 @@ impl Store for Counted {
     async fn stat(&self, id: SegmentId) -> store::Result<Option<SegmentInfo>> {
         self.count(|| format!("stat {id}"));
         self.store.stat(id).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
-        self.count(|| format!("read {id}"));
-        self.store.read(id, range).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> store::Result<()> {

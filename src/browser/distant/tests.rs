@@ -8,7 +8,7 @@ use crate::browser::test_replica::Replica;
 use crate::ltx::{Codec, Txid};
 use crate::replica::{MapWindow, SegmentId, Target};
 use crate::restore;
-use crate::store::{self, MemoryStore, Store};
+use crate::store::{self, MemoryStore, Source, Store};
 
 /// A replica in memory, as far away as it can be counted.
 struct Near<'a> {

@@ -1,6 +1,7 @@
 //! A replica behind a Worker, read over `fetch`.
 
 mod at_once;
+mod json;
 mod request;
 
 pub use at_once::AtOnce;
@@ -9,14 +10,11 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use web_sys::AbortSignal;
 
 use super::Error as BrowserError;
-use crate::ltx::Txid;
-use crate::replica::{Level, Plan, Position, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::replica::{Plan, Position, SegmentId};
+use crate::store::{Error, Result, Source};
 use request::{Answer, Request};
 
 /// One database of a Worker.
@@ -26,12 +24,6 @@ pub struct HttpStore {
     base: String,
     token: String,
     signal: Option<AbortSignal>,
-}
-
-#[derive(Deserialize)]
-struct Listing {
-    segments: Vec<SegmentInfo>,
-    next: Option<String>,
 }
 
 impl HttpStore {
@@ -74,7 +66,10 @@ impl HttpStore {
             Error::Refused(why) => BrowserError::Diverged(why),
             other => other.into(),
         })?;
-        let plan: Plan = json(&answer)?;
+        let plan = json::plan(&answer.body).ok_or_else(|| {
+            let url = &answer.url;
+            Error::Protocol(format!("{url} answered with something that is no Worker's plan"))
+        })?;
         match (plan.segments.is_empty(), answer.position(), from.sum) {
             (true, Some(Position { sum: Some(head), .. }), Some(sum)) if head != sum => {
                 Err(BrowserError::Diverged(format!(
@@ -98,31 +93,7 @@ impl HttpStore {
 }
 
 #[async_trait(?Send)]
-impl Store for HttpStore {
-    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let mut all = Vec::new();
-        let mut cursor: Option<String> = None;
-        loop {
-            let mut path = format!("/ltx?level={level}&after={after}");
-            if let Some(cursor) = cursor {
-                path.push_str("&cursor=");
-                path.push_str(&String::from(js_sys::encode_uri_component(&cursor)));
-            }
-            let mut page: Listing = json(&self.get(&path, None).await?)?;
-            all.append(&mut page.segments);
-            cursor = page.next;
-            if cursor.is_none() {
-                return Ok(all);
-            }
-        }
-    }
-
-    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
-        let before = Txid(id.max.0.saturating_sub(1));
-        let listing = self.list(id.level, before).await?;
-        Ok(listing.into_iter().find(|segment| segment.id == id))
-    }
-
+impl Source for HttpStore {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
         let path = format!("/ltx/{}/{}", id.level, id.file_name());
         let len = range.end.saturating_sub(range.start);
@@ -133,25 +104,4 @@ impl Store for HttpStore {
             Err(Error::OutOfRange(format!("segment {id}")))
         }
     }
-
-    async fn create(&self, id: SegmentId, _: &dyn Body) -> Result<()> {
-        Err(Error::Denied(format!(
-            "segment {id} is not created: a browser only reads"
-        )))
-    }
-
-    async fn delete(&self, id: SegmentId) -> Result<()> {
-        Err(Error::Denied(format!(
-            "segment {id} is not deleted: a browser only reads"
-        )))
-    }
-}
-
-fn json<T: DeserializeOwned>(answer: &Answer) -> Result<T> {
-    serde_json::from_slice(&answer.body).map_err(|error| {
-        Error::Protocol(format!(
-            "{} answered with something that is no Worker's: {error}",
-            answer.url
-        ))
-    })
 }

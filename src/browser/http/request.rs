@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use js_sys::{Array, Function, Promise, Uint8Array};
-use serde::Deserialize;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
@@ -12,6 +11,7 @@ use web_sys::{
     XmlHttpRequest, XmlHttpRequestResponseType,
 };
 
+use super::json;
 use crate::replica::Position;
 use crate::store::{Error, Result};
 
@@ -32,17 +32,6 @@ pub(super) struct Answer {
     pub(super) url: String,
     pub(super) body: Bytes,
     position: Option<String>,
-}
-
-/// The JSON of a Worker's refusal.
-#[derive(Deserialize)]
-struct Refusal {
-    error: Reason,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    message: String,
 }
 
 impl Answer {
@@ -172,10 +161,8 @@ impl Request<'_> {
     }
 
     fn refusal(&self, status: u16, body: &[u8]) -> Error {
-        let message = serde_json::from_slice::<Refusal>(body).map_or_else(
-            |_| format!("{} answered with status {status}", self.url),
-            |refusal| refusal.error.message,
-        );
+        let message = json::message(body);
+        let message = message.unwrap_or_else(|| format!("{} answered with status {status}", self.url));
         match status {
             401 | 403 => Error::Denied(message),
             404 => Error::NotFound(self.url.clone()),

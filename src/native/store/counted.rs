@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::meter::{Kind, Meter};
 use crate::ltx::Txid;
 use crate::replica::{Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// A store with the [`Meter`] of all that was asked of it.
 pub struct Counted {
@@ -83,6 +83,17 @@ fn code(error: &Error) -> &'static str {
 }
 
 #[async_trait(?Send)]
+impl Source for Counted {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self.count(Kind::Get, self.inner.read(id, range)).await?;
+        if self.by_operation {
+            self.meter.received(Kind::Get, bytes.len() as u64);
+        }
+        Ok(bytes)
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Counted {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         self.count(Kind::List, self.inner.list(level, after)).await
@@ -94,14 +105,6 @@ impl Store for Counted {
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         self.count(Kind::Head, self.inner.stat(id)).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self.count(Kind::Get, self.inner.read(id, range)).await?;
-        if self.by_operation {
-            self.meter.received(Kind::Get, bytes.len() as u64);
-        }
-        Ok(bytes)
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::ltx::{Header, Timestamp, Txid};
 use crate::native::new_file::{self, NewFile};
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// How much of a body is held in memory at a time.
 const PIECE: u64 = 1024 * 1024;
@@ -67,6 +67,19 @@ impl FolderStore {
 }
 
 #[async_trait(?Send)]
+impl Source for FolderStore {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let path = self.path(id);
+        let len = range.end.saturating_sub(range.start);
+        let is_long = len > LONG_READ;
+        // Taken here, and not by one of many threads: the allocator keeps what each of those ever had.
+        let buffer = Vec::with_capacity(usize::try_from(len.min(USUAL_READ)).unwrap_or_default());
+        let read = move || read(&path, range, buffer);
+        if is_long { blocking(read).await } else { read() }
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for FolderStore {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         let folder = self.folder(level);
@@ -80,16 +93,6 @@ impl Store for FolderStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failure("cannot look at", &path, error)),
         }
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let path = self.path(id);
-        let len = range.end.saturating_sub(range.start);
-        let is_long = len > LONG_READ;
-        // Taken here, and not by one of many threads: the allocator keeps what each of those ever had.
-        let buffer = Vec::with_capacity(usize::try_from(len.min(USUAL_READ)).unwrap_or_default());
-        let read = move || read(&path, range, buffer);
-        if is_long { blocking(read).await } else { read() }
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

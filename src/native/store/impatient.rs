@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::ltx::Txid;
 use crate::replica::{Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// So long after the first of several failures in a row, the next one is the last.
 const LIMIT: Duration = Duration::from_secs(15);
@@ -58,6 +58,13 @@ impl std::fmt::Debug for Impatient {
 }
 
 #[async_trait(?Send)]
+impl Source for Impatient {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        self.judge(self.inner.read(id, range).await)
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Impatient {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         self.judge(self.inner.list(level, after).await)
@@ -69,10 +76,6 @@ impl Store for Impatient {
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         self.judge(self.inner.stat(id).await)
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        self.judge(self.inner.read(id, range).await)
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

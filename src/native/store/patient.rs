@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::ltx::Txid;
 use crate::replica::{Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// The pauses before the second and further attempts.
 const PAUSES: [Duration; 5] = [
@@ -75,6 +75,18 @@ impl std::fmt::Debug for Patient {
 }
 
 #[async_trait(?Send)]
+impl Source for Patient {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        let bytes = self
+            .again(async || self.inner.read(id, range.clone()).await)
+            .await?;
+        self.fetched
+            .set(self.fetched.get().saturating_add(bytes.len() as u64));
+        Ok(bytes)
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for Patient {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         self.again(async || self.inner.list(level, after).await).await
@@ -86,15 +98,6 @@ impl Store for Patient {
 
     async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
         self.again(async || self.inner.stat(id).await).await
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        let bytes = self
-            .again(async || self.inner.read(id, range.clone()).await)
-            .await?;
-        self.fetched
-            .set(self.fetched.get().saturating_add(bytes.len() as u64));
-        Ok(bytes)
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

@@ -18,7 +18,7 @@ use super::meter::{Kind, Meter};
 use super::upload;
 use crate::ltx::{Timestamp, Txid};
 use crate::replica::{Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// A segment's time, in Unix milliseconds.
 const TIMESTAMP: &str = "Walferry-Timestamp";
@@ -154,35 +154,7 @@ impl WorkerStore {
 }
 
 #[async_trait(?Send)]
-impl Store for WorkerStore {
-    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        self.listing(Some(level), after).await
-    }
-
-    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
-        self.listing(None, after).await
-    }
-
-    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
-        let request = self.segment(Method::HEAD, id);
-        let response = self.http.exchange(Kind::Head, request.send(), SILENCE).await?;
-        // An answer to HEAD has no body to say more.
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        let response = self
-            .http
-            .check(Kind::Head, response, &format!("segment {id}"))
-            .await?;
-        let size = number(response.headers().get(CONTENT_LENGTH));
-        let size = size.ok_or_else(|| self.http.foreign("does not tell a segment's size"))?;
-        Ok(Some(SegmentInfo {
-            id,
-            size,
-            timestamp: number(response.headers().get(TIMESTAMP)).map(Timestamp),
-        }))
-    }
-
+impl Source for WorkerStore {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
         let what = format!("segment {id}");
         let Some(last) = range.end.checked_sub(1).filter(|&last| last >= range.start) else {
@@ -214,6 +186,37 @@ impl Store for WorkerStore {
                 bytes.len()
             )))
         }
+    }
+}
+
+#[async_trait(?Send)]
+impl Store for WorkerStore {
+    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
+        self.listing(Some(level), after).await
+    }
+
+    async fn list_all(&self, after: Txid) -> Result<Vec<SegmentInfo>> {
+        self.listing(None, after).await
+    }
+
+    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        let request = self.segment(Method::HEAD, id);
+        let response = self.http.exchange(Kind::Head, request.send(), SILENCE).await?;
+        // An answer to HEAD has no body to say more.
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self
+            .http
+            .check(Kind::Head, response, &format!("segment {id}"))
+            .await?;
+        let size = number(response.headers().get(CONTENT_LENGTH));
+        let size = size.ok_or_else(|| self.http.foreign("does not tell a segment's size"))?;
+        Ok(Some(SegmentInfo {
+            id,
+            size,
+            timestamp: number(response.headers().get(TIMESTAMP)).map(Timestamp),
+        }))
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::ltx::{DbSum, Decoder, Event, PageCrc, Pgno, Txid};
 use crate::replica::{Position, SegmentInfo, Target, plan};
-use crate::store::Store;
+use crate::store::Source;
 use crate::worker::failure::Failure;
 use crate::worker::head::Head;
 use crate::worker::ledger::Ledger;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 use crate::ltx::Txid;
 use crate::replica::{Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Result, Store};
+use crate::store::{Body, Result, Source, Store};
 use crate::worker::gate::Permit;
 use crate::worker::r2::R2Store;
 
@@ -63,17 +63,7 @@ pub(super) struct Within<'a> {
 }
 
 #[async_trait(?Send)]
-impl Store for Within<'_> {
-    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
-        self.budget.take(0).await;
-        self.store.list(level, after).await
-    }
-
-    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
-        self.budget.take(0).await;
-        self.store.stat(id).await
-    }
-
+impl Source for Within<'_> {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
         if let Some(permit) = self.permit {
             permit.renew();
@@ -83,6 +73,19 @@ impl Store for Within<'_> {
             self.budget.take(range.end.saturating_sub(range.start)).await;
         }
         self.store.read(id, range).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Store for Within<'_> {
+    async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
+        self.budget.take(0).await;
+        self.store.list(level, after).await
+    }
+
+    async fn stat(&self, id: SegmentId) -> Result<Option<SegmentInfo>> {
+        self.budget.take(0).await;
+        self.store.stat(id).await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {

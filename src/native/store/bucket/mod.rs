@@ -29,7 +29,7 @@ use self::place::Place;
 use super::meter::Meter;
 use crate::ltx::Txid;
 use crate::replica::{Layout, Level, SegmentId, SegmentInfo};
-use crate::store::{Body, Error, Result, Store};
+use crate::store::{Body, Error, Result, Source, Store};
 
 /// Which bucket, and how it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -217,6 +217,14 @@ impl std::fmt::Debug for BucketStore {
 }
 
 #[async_trait(?Send)]
+impl Source for BucketStore {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
+        self.read_path(&self.object(id)?, &format!("segment {id}"), range)
+            .await
+    }
+}
+
+#[async_trait(?Send)]
 impl Store for BucketStore {
     async fn list(&self, level: Level, after: Txid) -> Result<Vec<SegmentInfo>> {
         let prefix = self.key(&self.layout().prefix(level))?;
@@ -264,11 +272,6 @@ impl Store for BucketStore {
             Err(Error::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    async fn read(&self, id: SegmentId, range: Range<u64>) -> Result<Bytes> {
-        self.read_path(&self.object(id)?, &format!("segment {id}"), range)
-            .await
     }
 
     async fn create(&self, id: SegmentId, body: &dyn Body) -> Result<()> {
