@@ -8,8 +8,13 @@ use crate::replica::Position;
 use crate::{restore, store};
 
 /// A refusal or a fault: a status, a code for programs, a sentence for people.
+///
+/// In a box: it stands in nearly every result, and all of them are moved.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct Failure(Box<Told>);
+
+#[derive(Debug)]
+struct Told {
     status: u16,
     code: &'static str,
     message: String,
@@ -20,13 +25,13 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn new(status: u16, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Told {
             status,
             code,
             message: message.into(),
             head: None,
             headers: Vec::new(),
-        }
+        }))
     }
 
     /// The request is not of the protocol.
@@ -41,14 +46,8 @@ impl Failure {
 
     /// The upload does not go on where the replica stands.
     pub(super) fn position_mismatch(head: Position, why: impl std::fmt::Display) -> Self {
-        Self {
-            head: Some(head),
-            ..Self::new(
-                409,
-                "position_mismatch",
-                format!("The replica stands at {head}: {why}."),
-            )
-        }
+        let message = format!("The replica stands at {head}: {why}.");
+        Self::new(409, "position_mismatch", message).with_head(head)
     }
 
     /// The same request may succeed in a moment.
@@ -60,57 +59,53 @@ impl Failure {
     pub(super) fn not_yet(head: Position, wanted: crate::ltx::Txid) -> Self {
         let message =
             format!("The replica stands at {head}, and did not come to transaction {wanted} in time.");
-        Self {
-            head: Some(head),
-            ..Self::passing("not_there_yet", message)
-        }
+        Self::passing("not_there_yet", message).with_head(head)
     }
 
     /// Whether sending the same again may succeed: nothing is wrong with what was sent, as far as it came.
     pub(super) fn is_passing(&self) -> bool {
-        self.status == 503 || matches!(self.code, "body_cut_off" | "wrong_length")
+        self.0.status == 503 || matches!(self.0.code, "body_cut_off" | "wrong_length")
     }
 
     /// The word for programs.
     pub(super) fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence.
     pub(super) fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// With another word for programs.
-    pub(super) fn with_code(self, code: &'static str) -> Self {
-        Self { code, ..self }
+    pub(super) fn with_code(mut self, code: &'static str) -> Self {
+        self.0.code = code;
+        self
     }
 
     /// Tells where the replica stands.
-    pub(super) fn with_head(self, head: Position) -> Self {
-        Self {
-            head: Some(head),
-            ..self
-        }
+    pub(super) fn with_head(mut self, head: Position) -> Self {
+        self.0.head = Some(head);
+        self
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+        self.0.headers.push((name, value.into()));
         self
     }
 
     pub(super) fn into_response(self) -> worker::Result<Response> {
         let body = Body {
             error: Detail {
-                code: self.code,
-                message: &self.message,
-                head: self.head,
+                code: self.0.code,
+                message: &self.0.message,
+                head: self.0.head,
             },
         };
-        let mut response = Response::from_json(&body)?.with_status(self.status);
+        let mut response = Response::from_json(&body)?.with_status(self.0.status);
         let headers = response.headers_mut();
         headers.set("Cache-Control", "no-store")?;
-        for (name, value) in &self.headers {
+        for (name, value) in &self.0.headers {
             headers.set(name, value)?;
         }
         Ok(response)
