@@ -126,12 +126,13 @@ impl Claims {
 
     fn read(text: &str) -> Option<Self> {
         let (head, claims) = text.split_once('.')?;
-        let head = BASE64.decode(head).ok()?;
-        let head: Head<'_> = serde_json::from_slice(&head).ok()?;
+        let decoded = |part: &str| String::from_utf8(BASE64.decode(part).ok()?).ok();
+        let head = decoded(head)?;
+        let head: Head<'_> = serde_json::from_str(&head).ok()?;
         if head.alg != "HS256" || head.crit.is_some() {
             return None;
         }
-        serde_json::from_slice(&BASE64.decode(claims).ok()?).ok()
+        serde_json::from_str(&decoded(claims)?).ok()
     }
 }
 

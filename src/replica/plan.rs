@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{SegmentId, SegmentInfo};
+use super::{Level, SegmentId, SegmentInfo};
 use crate::ltx::{Timestamp, Txid};
 
 /// The state that is wanted.
@@ -48,8 +48,12 @@ struct Told {
 
 #[derive(Serialize, Deserialize)]
 struct ToldSegment {
-    #[serde(flatten)]
-    info: SegmentInfo,
+    level: Level,
+    min_txid: Txid,
+    max_txid: Txid,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     bundle: Option<SegmentInfo>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -61,7 +65,11 @@ impl From<Plan> for Told {
         let segments = plan.segments.into_iter().map(|info| {
             let place = plan.bundled.get(&info.id);
             ToldSegment {
-                info,
+                level: info.id.level,
+                min_txid: info.id.min,
+                max_txid: info.id.max,
+                size: info.size,
+                timestamp: info.timestamp,
                 bundle: place.map(|place| place.bundle),
                 offset: place.map(|place| place.offset),
             }
@@ -75,8 +83,17 @@ impl From<Plan> for Told {
 impl From<Told> for Plan {
     fn from(told: Told) -> Self {
         let mut plan = Self::default();
-        for ToldSegment { info, bundle, offset } in told.segments {
-            if let Some((bundle, offset)) = bundle.zip(offset) {
+        for told in told.segments {
+            let info = SegmentInfo {
+                id: SegmentId {
+                    level: told.level,
+                    min: told.min_txid,
+                    max: told.max_txid,
+                },
+                size: told.size,
+                timestamp: told.timestamp,
+            };
+            if let Some((bundle, offset)) = told.bundle.zip(told.offset) {
                 let size = info.size;
                 plan.bundled.insert(info.id, InBundle { bundle, offset, size });
             }

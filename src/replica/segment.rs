@@ -23,15 +23,51 @@ pub struct SegmentId {
 
 /// What a listing tells of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Told", into = "Told")]
 pub struct SegmentInfo {
     /// Its name.
-    #[serde(flatten)]
     pub id: SegmentId,
     /// Length of the object in bytes.
     pub size: u64,
     /// When its last transaction was seen; absent where a listing does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+}
+
+/// A segment as it is told, its name beside all else.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    level: Level,
+    min_txid: Txid,
+    max_txid: Txid,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timestamp: Option<Timestamp>,
+}
+
+impl From<SegmentInfo> for Told {
+    fn from(SegmentInfo { id, size, timestamp }: SegmentInfo) -> Self {
+        Self {
+            level: id.level,
+            min_txid: id.min,
+            max_txid: id.max,
+            size,
+            timestamp,
+        }
+    }
+}
+
+impl From<Told> for SegmentInfo {
+    fn from(told: Told) -> Self {
+        Self {
+            id: SegmentId {
+                level: told.level,
+                min: told.min_txid,
+                max: told.max_txid,
+            },
+            size: told.size,
+            timestamp: told.timestamp,
+        }
+    }
 }
 
 /// How a kind of destination arranges a replica's objects; both arrangements are Litestream's.
