@@ -11,7 +11,7 @@ use crate::browser::Error;
 use crate::browser::distant::Read;
 use crate::browser::file::{File, WriteBuffer};
 use crate::ltx::{DbSum, PageCrc, Pgno};
-use crate::store::Store;
+use crate::store::Source;
 
 /// Pages that are asked for together.
 const GROUP: usize = 8 * 1024 * 1024;
@@ -26,12 +26,16 @@ const MAPS: u32 = 5;
 
 impl<F: File> Database<F> {
     /// Brings what is missing, page by page. Others may read meanwhile, and newer states be applied.
-    pub async fn hydrate(&self, store: &dyn Store, mut progress: impl FnMut(Progress)) -> Result<(), Error> {
+    pub async fn hydrate(
+        &self,
+        source: &dyn Source,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<(), Error> {
         let mut maps = 0;
         while let Some(state) = self.state().filter(|state| !state.is_whole)
             && self.is_missing(state)
         {
-            match self.bring_all(store, &mut progress).await {
+            match self.bring_all(source, &mut progress).await {
                 Err(error) if is_gone(&error) && maps < MAPS => {
                     maps += 1;
                     if let Some(part) = &mut *self.part.borrow_mut() {
@@ -82,7 +86,7 @@ impl<F: File> Database<F> {
         Ok(self.files.present.flush()?)
     }
 
-    async fn bring_all(&self, store: &dyn Store, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
+    async fn bring_all(&self, source: &dyn Source, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
         let failed = Cell::new(None);
         let mut from = Pgno(1);
         let mut waiting: VecDeque<Read> = VecDeque::new();
@@ -95,7 +99,7 @@ impl<F: File> Database<F> {
         });
         let mut reads = stream::iter(next)
             .map(async |read| {
-                let bytes = store.read(read.object, read.range()).await;
+                let bytes = source.read(read.object, read.range()).await;
                 (read, bytes)
             })
             .buffer_unordered(PARALLEL);

@@ -16,7 +16,7 @@ use crate::browser::test_replica::Replica;
 use crate::ltx::{Codec, Pgno, Txid};
 use crate::replica::{MapWindow, SegmentId, Target};
 use crate::restore::{self, Restore};
-use crate::store::{self, MemoryStore, Store};
+use crate::store::{self, MemoryStore, Source, Store};
 
 /// The replica as it was, from afar.
 struct Near {
