@@ -14,7 +14,8 @@ if [ $# -lt 2 ] || [ -z "${WALFERRY_TOKEN:-}" ]; then
   exit 2
 fi
 db=$1 url=$2 pause=${3:-1}
-enough=1000 # frames, until the WAL is let go
+enough=1000                        # frames, until the WAL is let go
+piece=${WALFERRY_PIECE:-33554432} # bytes of the database file in a request
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -63,8 +64,10 @@ look() {
   shift 60; copied=$(($1 | $2 << 8 | $3 << 16 | $4 << 24))
 }
 
-# Asks the Worker; what it says of itself is in $status, $txid, and $held_... : where in the WAL it stands.
+# Asks the Worker; what it says of itself is in $status, $txid, $next: how far it has come with a file that is sent in parts, and
+# $held_... : where in the WAL it stands.
 request() {
+  next=
   if ! status=$(curl -sS -o "$tmp/answer" -D "$tmp/head" -w '%{http_code}' -H "@$tmp/token" "$@"); then
     status=0
     return
@@ -78,6 +81,7 @@ request() {
       esac
     done
   fi
+  next=$(sed -n 's/^walferry-offset: *//Ip' "$tmp/head" | tr -d '\r')
   position=$(sed -n 's/^walferry-position: *//Ip' "$tmp/head" | tr -d '\r')
   if [ -n "$position" ]; then txid=${position%%/*}; fi
 }
@@ -143,12 +147,26 @@ resync() {
   freeze || return 1
   request "$url"
   [ "$status" = 200 ] || { say "$status $(cat "$tmp/answer" 2>/dev/null)"; return 1; }
-  request -T "$db" "$url/db?after=$txid&salt1=$salt1&salt2=$salt2&frame=$frames&checksum1=$checksum1&checksum2=$checksum2"
-  case $status in
-    200 | 201) certain=yes ;;
-    413) say "$(cat "$tmp/answer")"; exit 1 ;;
-    *) say "$status $(cat "$tmp/answer" 2>/dev/null)"; forget_place; return 1 ;;
-  esac
+  size=$(($(wc -c <"$db"))) offset=0 faults=0
+  file="$url/db?after=$txid&salt1=$salt1&salt2=$salt2&frame=$frames&checksum1=$checksum1&checksum2=$checksum2&size=$size"
+  while :; do
+    tail -c +$((offset + 1)) "$db" | head -c "$piece" >"$tmp/body"
+    request -T "$tmp/body" "$file&offset=$offset"
+    case $status in
+      200 | 201) certain=yes; return 0 ;;
+      202) offset=$next faults=0; continue ;;
+      413) say "$(cat "$tmp/answer")"; exit 1 ;;
+    esac
+    # What breaks off goes on where the Worker has come to; nothing of the file changes meanwhile.
+    say "$status $(cat "$tmp/answer" 2>/dev/null)"
+    faults=$((faults + 1))
+    if [ $faults -gt 5 ]; then forget_place; return 1; fi
+    case "$status/$next" in
+      409/?*) offset=$next ;;
+      0/ | 503/) sleep "$pause" ;;
+      *) forget_place; return 1 ;;
+    esac
+  done
 }
 
 # Looks once, and ships what there is.

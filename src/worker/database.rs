@@ -16,6 +16,7 @@ use super::ledger::Ledger;
 use super::lock::Lock;
 use super::parts::{self, Parts};
 use super::r2::R2Store;
+use super::raw::Underway;
 use super::registry::Reporter;
 use super::replica::Replica;
 use super::route::{Db, Route};
@@ -38,6 +39,7 @@ pub struct Database {
     lock: Rc<Lock>,
     followers: Rc<Followers>,
     parts: Rc<Parts>,
+    file: Underway,
     /// When an attached bucket was looked at.
     looked: Rc<Cell<u64>>,
     upkeep: Upkeep,
@@ -56,6 +58,7 @@ impl DurableObject for Database {
             lock: Rc::default(),
             followers: Rc::new(Followers::new(state)),
             parts: Rc::default(),
+            file: Underway::default(),
             looked: Rc::default(),
             awake: Cell::new(false),
         }
@@ -176,6 +179,7 @@ impl Database {
             lock: self.lock.clone(),
             followers: self.followers.clone(),
             parts: self.parts.clone(),
+            file: self.file.clone(),
             looked: self.looked.clone(),
         })
     }

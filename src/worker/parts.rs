@@ -23,7 +23,7 @@ use super::pipe::Pipe;
 use super::query::Query;
 use super::replica::Replica;
 use super::upload::{Accepted, check_level, confirm, declared_size, take_header};
-use crate::replica::SegmentId;
+use crate::replica::{Position, SegmentId};
 use crate::store;
 
 /// R2 takes no smaller ones, but the last.
@@ -65,6 +65,11 @@ struct Upload {
 #[derive(Serialize)]
 struct Taken {
     offset: u64,
+}
+
+/// That a part is taken, and where the next one starts.
+pub(super) fn goes_on(position: Position, offset: u64) -> Result<Response, Failure> {
+    placed(answer(&Taken { offset }, 202, position)?, offset)
 }
 
 /// `PUT …/{min}-{max}.ltx?offset=&size=`
@@ -133,7 +138,7 @@ pub(super) async fn put(
     if !is_last {
         fault_point!("part_taken");
         let offset = upload.offset;
-        return placed(answer(&Taken { offset }, 202, head.position)?, offset);
+        return goes_on(head.position, offset);
     }
     replica.parts.end(&upload);
     match upload.intake.clone().finish() {
@@ -223,7 +228,7 @@ impl Parts {
     }
 }
 
-fn misplaced(expected: u64, offset: u64) -> Failure {
+pub(super) fn misplaced(expected: u64, offset: u64) -> Failure {
     let message = format!("The upload goes on at byte {expected}, not at {offset}.");
     Failure::new(409, "wrong_offset", message).with_header(OFFSET, expected.to_string())
 }

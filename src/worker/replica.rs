@@ -11,6 +11,7 @@ use super::ledger::{Intent, Ledger, State};
 use super::lock::{Guard, Lock};
 use super::parts::Parts;
 use super::r2::{Found, R2Store};
+use super::raw::Underway;
 use super::rebuild;
 use crate::ltx::Header;
 use crate::replica::{SegmentId, SegmentInfo};
@@ -23,6 +24,8 @@ pub(super) struct Replica {
     pub(super) lock: Rc<Lock>,
     pub(super) followers: Rc<Followers>,
     pub(super) parts: Rc<Parts>,
+    /// The database file that is on its way.
+    pub(super) file: Underway,
     /// Whether short segments are kept in the ledger first.
     pub(super) keeps_short: bool,
     /// When an attached bucket was looked at, in Unix milliseconds.

@@ -125,7 +125,7 @@ pub(super) fn declared_size(request: &Request) -> Result<u64, Failure> {
             413,
             "too_large",
             format!(
-                "One request may send {MAX_SIZE} bytes at most, this one has {length}: send the segment in parts."
+                "One request may send {MAX_SIZE} bytes at most, this one has {length}: send it in parts."
             ),
         )),
         _ => Err(Failure::bad_request(

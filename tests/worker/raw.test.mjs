@@ -306,6 +306,108 @@ test('cut off at any point, a database file is there whole or not at all', { tim
   await app.end();
 });
 
+/** A database file that is sent in parts. */
+async function inParts(name, shared) {
+  const app = shared ?? (await Application.start(join(folder, `${name}.db`), 4096));
+  if (!shared) await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', 'INSERT INTO item (text) VALUES (randomblob(16000000))', 'PRAGMA wal_checkpoint(TRUNCATE)');
+  const file = app.file();
+  const part = (offset, length, values = {}) => putDb(name, file.subarray(offset, offset + length), { offset, size: file.length, ...app.index(), ...values });
+  /** From there on, and what the last one is answered. */
+  const rest = async (offset, length, values) => {
+    for (;;) {
+      const answer = await part(offset, length, values);
+      if (answer.status !== 202) return answer;
+      assert.equal(answer.body.offset, Math.min(offset + length, file.length));
+      assert.deepEqual(await objects(name), [], 'nothing is there before the end');
+      offset = answer.body.offset;
+    }
+  };
+  return { app, file, part, rest };
+}
+const offsetOf = (answer) => Number(answer.headers.get('Walferry-Offset'));
+
+test('a database file comes in parts of any length, and its WAL goes on from there', { timeout: 120_000 }, async () => {
+  const { app, file, part, rest } = await inParts('parts');
+  const done = await rest(0, 3_333_333);
+  assert.equal(done.status, 201, JSON.stringify(done.body));
+  assert((await restored('parts')).equals(file));
+  await app.run("INSERT INTO item (text) VALUES ('next')");
+  const known = place(done);
+  assert.equal((await ship('parts', app, known, { offset: 0, restarted_at: known.end })).status, 201);
+  assert((await restored('parts')).equals(app.state()));
+  // The same file, later: of its pages those that differ.
+  await app.run('PRAGMA wal_checkpoint(TRUNCATE)', 'UPDATE item SET text = zeroblob(6000000) WHERE id = 1', 'PRAGMA wal_checkpoint(TRUNCATE)');
+  assert.equal(code(await part(0, 5_000_000)), 'position_mismatch');
+  const { txid } = (await get('/v1/parts')).body.position;
+  const smaller = app.file();
+  let answer;
+  for (let offset = 0; offset < smaller.length; offset += 9_000_000) answer = await putDb('parts', smaller.subarray(offset, offset + 9_000_000), { offset, size: smaller.length, after: txid, ...app.index() });
+  assert.equal(answer.status, 201, JSON.stringify(answer.body));
+  assert((await restored('parts')).equals(smaller));
+  await app.end();
+});
+
+test('a part of a file that breaks off counts as far as it came; what does not go on there is told where to', { timeout: 120_000 }, async () => {
+  const { app, file, part, rest } = await inParts('broken');
+  assert.equal((await part(0, 7_000_000)).status, 202);
+  for (const offset of [0.5e6, 7_000_001, 14_000_000]) {
+    const wrong = await part(offset, 1_000_000);
+    assert.equal(wrong.status, 409, JSON.stringify(wrong.body));
+    assert.deepEqual([code(wrong), offsetOf(wrong)], ['wrong_offset', 7_000_000]);
+  }
+  // Of another state of the database, or another size: that begins at its start.
+  for (const values of [{ frame: 1 }, { size: file.length + 4096 }]) assert.equal(offsetOf(await part(7_000_000, 1_000_000, values)), 0);
+  const path = `/v1/broken/db?${search({ offset: 7_000_000, size: file.length, ...app.index() })}`;
+  await raw(path, { Authorization: 'Bearer the-write-token', 'Content-Length': 6_000_000 }, [file.subarray(7_000_000, 9_500_000), null]);
+  const where = offsetOf(await part(1, 10));
+  assert(where >= 7_000_000 && where <= 9_500_000, `${where}`);
+  for (const [offset, length, size] of [[0, 100, 99], [where, 0, file.length], [where, 100, where + 99]]) {
+    const bad = await part(offset, length, { size });
+    assert.equal(bad.status, 400, JSON.stringify([offset, length, size, bad.body]));
+    code(bad);
+  }
+  assert.equal((await putDb('broken', file.subarray(0, 1000), { offset: 0 })).status, 400);
+  const done = await rest(where, 4_000_000);
+  assert.equal(done.status, 201, JSON.stringify(done.body));
+  assert((await restored('broken')).equals(file));
+  await app.end();
+});
+
+test('cut off at any point, a file in parts goes on or begins again, and is right', { timeout: 120_000 }, async () => {
+  const { app, file } = await inParts('parts-faults');
+  for (const point of ['raw_part', 'raw_part_taken', 'raw_cut', 'object_created']) {
+    const { part, rest } = await inParts(`parts-${point}`, app);
+    assert.equal((await part(0, 6_000_000)).status, 202);
+    await arm(point);
+    // Whoever still sends when the instance dies may see a broken connection instead.
+    const died = await rest(6_000_000, 6_000_000).catch((error) => error);
+    assert(died.status === 503 || died.message === 'fetch failed', `${point}: ${died.status ?? died.message}`);
+    const db = `/v1/parts-${point}`;
+    if ((await get(db).catch(() => get(db))).body.position.txid === hex16(0)) {
+      assert.equal(offsetOf(await part(12_000_000, 1000)), 0, 'the object has forgotten');
+      assert.equal((await rest(0, 6_000_000)).status, 201, point);
+    }
+    assert((await restored(`parts-${point}`)).equals(file), point);
+  }
+  await app.end();
+});
+
+test('two that send the same file at once do not mix: the later one takes over', { timeout: 120_000 }, async () => {
+  const { app, file, part, rest } = await inParts('twice');
+  const path = `/v1/twice/db?${search({ offset: 0, size: file.length, ...app.index() })}`;
+  let letGo;
+  const slow = raw(path, { Authorization: 'Bearer the-write-token', 'Content-Length': 3_000_000 }, [file.subarray(0, 1_000_000), new Promise((go) => (letGo = go)), Buffer.alloc(2_000_000)]);
+  await new Promise((later) => setTimeout(later, 200));
+  const first = await part(0, 6_000_000);
+  letGo();
+  assert.equal(first.status, 202, JSON.stringify(first.body));
+  const { status, body } = await slow;
+  assert.deepEqual([status, body.error.code], [503, 'upload_under_way']);
+  assert.equal((await rest(6_000_000, 6_000_000)).status, 201);
+  assert((await restored('twice')).equals(file));
+  await app.end();
+});
+
 test('an upload that hangs up leaves nothing', async () => {
   const app = await Application.start(join(folder, 'hang-up.db'), 4096);
   await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', 'INSERT INTO item (text) VALUES (randomblob(300000))', 'PRAGMA wal_checkpoint(TRUNCATE)');

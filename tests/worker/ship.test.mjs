@@ -19,8 +19,8 @@ function ended(child) {
 }
 
 /** Runs the script until it is stopped, or killed. */
-function ship(path, db) {
-  const child = spawn(inRoot('examples', 'curl', 'ship.sh'), [path, `${url}/v1/${db}`, '0.05'], { env: { ...process.env, WALFERRY_TOKEN: WRITE }, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+function ship(path, db, settings = {}) {
+  const child = spawn(inRoot('examples', 'curl', 'ship.sh'), [path, `${url}/v1/${db}`, '0.05'], { env: { ...process.env, WALFERRY_TOKEN: WRITE, ...settings }, stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   const said = [];
   child.stderr.on('data', (text) => said.push(String(text)));
   const end = ended(child);
@@ -81,6 +81,19 @@ for (const [pageSize, vacuum] of [[4096, 'none'], [512, 'incremental']]) {
   });
 }
 
+test('a database file that is too large for a request is sent in parts', { timeout: 180_000 }, async () => {
+  const path = join(folder, 'parts.db');
+  assert.equal(await app('create', path, 4096, 'none'), 0);
+  const grow = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], isolation_level=None); db.execute('CREATE TABLE large AS SELECT randomblob(9000000) AS data')";
+  assert.equal(await ended(spawn('python3', ['-c', grow, path], { stdio: 'inherit' })), 0);
+  const shipping = ship(path, 'parts', { WALFERRY_PIECE: '2000000' });
+  await until('the first snapshot', async () => (await get('/v1/parts')).body.position.txid !== '0'.repeat(16));
+  assert.equal(await app('write', path, 3, 2), 0);
+  await until('all of it', () => isShipped(path, 'parts'));
+  await shipping.stop();
+  await restoresAs(path, 'parts');
+});
+
 test('killed and started again at any moment, the script goes on or sends what differs', { timeout: 180_000 }, async () => {
   const path = join(folder, 'killed.db');
   assert.equal(await app('create', path, 4096, 'none'), 0);
@@ -96,8 +109,10 @@ test('killed and started again at any moment, the script goes on or sends what d
   }
   assert.equal(await writing, 0);
   const shipping = ship(path, 'killed');
-  await until('all of it', () => isShipped(path, 'killed'));
-  await shipping.stop();
+  await until('all of it', () => isShipped(path, 'killed')).catch((error) => {
+    error.message += `${said.join('')}, then ${shipping.said()}`;
+    throw error;
+  }).finally(() => shipping.stop());
   console.log(`# ${said.join('').split('\n').filter(Boolean).length} lines said; ${(await get('/v1/killed')).body.segments} segments`);
   await restoresAs(path, 'killed');
 });

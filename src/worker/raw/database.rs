@@ -1,14 +1,17 @@
-//! `PUT /v1/{db}/db`: a database file, as a first snapshot, or for the pages by which it differs from what is held.
+//! `PUT /v1/{db}/db`: a database file, as a first snapshot, or for the pages by which it differs from what is held. One that
+//! is too large for a request comes in parts: `?offset=&size=`.
 
 use worker::{Request, Response};
 
-use super::segment::{Cut, MEMORY};
+use super::segment::{Cut, memory};
 use super::told;
-use crate::ltx::{PageSize, Pgno};
+use super::underway::{File, Underway, Upload};
+use crate::ltx::PageSize;
 use crate::wal::{ByteOrder, Checksum, Cursor, Salts};
 use crate::worker::body::Body;
 use crate::worker::failure::Failure;
 use crate::worker::gate;
+use crate::worker::parts::{goes_on, misplaced};
 use crate::worker::query::Query;
 use crate::worker::raw::place::Place;
 use crate::worker::replica::Replica;
@@ -16,6 +19,8 @@ use crate::worker::upload::declared_size;
 
 /// The header of a database; source: sqlite.org/fileformat2.html, section 1.3.
 const HEADER: usize = 100;
+/// What a request takes beside the cut: a chunk, and the runtime's buffers.
+const REQUEST_MEMORY: u64 = 512 << 10;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The parameters that say which frame of which WAL was the last to be copied into the file.
 const PLACE: [&str; 5] = ["salt1", "salt2", "frame", "checksum1", "checksum2"];
@@ -26,66 +31,102 @@ pub(in crate::worker) async fn put(
     replica: &Replica,
 ) -> Result<Response, Failure> {
     let [salt1, salt2, frame, checksum1, checksum2] = PLACE;
-    let query = Query::of(request, &["after", salt1, salt2, frame, checksum1, checksum2])?;
+    let known = [
+        "after", salt1, salt2, frame, checksum1, checksum2, "offset", "size",
+    ];
+    let query = Query::of(request, &known)?;
     let after = query.txid("after")?.unwrap_or_default();
-    let size = declared_size(request)?;
-    body.expect(size, gate::enter(MEMORY)?);
-    let head = replica.head().await?;
-    if head.position.txid != after {
-        let why = format!(
-            "a database file is taken after transaction {after}; to have the pages that differ taken, say after={}",
-            head.position.txid
-        );
-        return Err(Failure::position_mismatch(head.position, why));
-    }
-    let mut start: Vec<u8> = Vec::new();
-    while start.len() < HEADER {
-        match body.next().await? {
-            Some(chunk) => start.extend_from_slice(&chunk),
-            None => return Err(invalid("it is shorter than a header")),
+    let length = declared_size(request)?;
+    let (offset, size) = match (query.bytes("offset")?, query.bytes("size")?) {
+        (None, None) => (0, length),
+        (Some(offset), Some(size)) => (offset, size),
+        _ => {
+            let message = "A part says where it starts, and how long the whole file is: offset and size.";
+            return Err(Failure::bad_request("part_not_placed", message));
         }
+    };
+    let end = offset.saturating_add(length);
+    if end > size || (length == 0 && size > 0) {
+        let message = "A part has some bytes, and ends within the file.";
+        return Err(Failure::bad_request("wrong_part_length", message));
     }
-    let header = start
-        .first_chunk()
-        .ok_or_else(|| invalid("it is shorter than a header"))?;
-    let (page_size, commit) = parse(header, size)?;
-    if head.page_size.is_some_and(|known| known != page_size) {
-        let message = "The database file is refused: its pages have another size than the replica's.";
-        return Err(Failure::new(422, "page_size_mismatch", message));
-    }
-    let cursor = cursor(&query, page_size)?;
+    // What comes at once is of nobody else's concern.
+    let underway = match length == size {
+        true => Underway::default(),
+        false => replica.file.clone(),
+    };
+    body.expect(length, gate::enter(REQUEST_MEMORY)?);
+    let head = replica.head().await?;
+    let mut start: Vec<u8> = Vec::new();
+    let turn = if offset == 0 {
+        if head.position.txid != after {
+            let why = format!(
+                "a database file is taken after transaction {after}; to have the pages that differ taken, say after={}",
+                head.position.txid
+            );
+            return Err(Failure::position_mismatch(head.position, why));
+        }
+        let header = take_header(body, &mut start).await?;
+        let (page_size, commit) = parse(&header, size)?;
+        if head.page_size.is_some_and(|known| known != page_size) {
+            let message = "The database file is refused: its pages have another size than the replica's.";
+            return Err(Failure::new(422, "page_size_mismatch", message));
+        }
+        let file = File {
+            size,
+            after,
+            page_size,
+            cursor: cursor(&query, page_size)?,
+        };
+        let memory = memory(page_size, commit).ok_or_else(|| {
+            let message = "The database is too large to be taken as a file: `walferry replicate` ships it.";
+            Failure::new(413, "too_large", message)
+        })?;
+        // It gives its memory back.
+        underway.end(replica).await;
+        let permit = gate::enter_with(memory, Some(underway.give_up()))?;
+        let cut = Cut::new(replica, head, page_size, commit).await?;
+        underway.begin(replica, Upload::new(file, cut, permit)).await
+    } else {
+        let is_same = |file: &File| {
+            (file.size, file.after) == (size, after)
+                && cursor(&query, file.page_size).is_ok_and(|cursor| cursor == file.cursor)
+        };
+        underway.go_on(replica, head.position, offset, is_same).await?
+    };
 
-    let mut cut = Cut::new(replica, head, page_size, commit).await?;
-    if let Err(failure) = feed(&mut cut, start, body, page_size).await {
-        cut.abort().await;
-        return Err(failure);
+    let fed = underway.feed(replica, turn, &start, body).await;
+    let in_vain = match &fed {
+        Err(failure) if failure.is_passing() && length < size => underway.take_unsound(turn),
+        Err(_) => underway.take(turn),
+        Ok(_) => None,
+    };
+    if let Some(upload) = in_vain {
+        upload.cut.abort(replica).await;
     }
-    let (position, is_new) = cut.create(commit, cursor).await?;
-    let place = cursor.map(|cursor| Place { position, cursor });
+    let offset = fed?;
+    if offset < size {
+        fault_point!("raw_part_taken");
+        return goes_on(head.position, offset);
+    }
+    let Some(Upload { file, cut, .. }) = underway.take(turn) else {
+        return Err(misplaced(0, size));
+    };
+    let commit = size.checked_div(file.page_size.len() as u64).unwrap_or_default();
+    let commit = u32::try_from(commit).unwrap_or(u32::MAX);
+    let (position, is_new) = cut.create(replica, commit, file.cursor).await?;
+    let place = file.cursor.map(|cursor| Place { position, cursor });
     told(if is_new { 201 } else { 200 }, position, place.as_ref())
 }
 
-async fn feed(
-    cut: &mut Cut<'_>,
-    mut pages: Vec<u8>,
-    body: &mut Body,
-    page_size: PageSize,
-) -> Result<(), Failure> {
-    let mut pgno = Pgno(0);
+async fn take_header(body: &mut Body, start: &mut Vec<u8>) -> Result<[u8; HEADER], Failure> {
     loop {
-        let whole = pages.chunks_exact(page_size.len());
-        let rest = whole.remainder().to_vec();
-        for page in whole {
-            pgno = Pgno(pgno.0.saturating_add(1));
-            if pgno != page_size.lock_page() {
-                cut.page(pgno, page)?;
-            }
+        if let Some(header) = start.first_chunk() {
+            return Ok(*header);
         }
-        cut.make_room().await?;
-        pages = rest;
         match body.next().await? {
-            Some(chunk) => pages.extend_from_slice(&chunk),
-            None => return Ok(()),
+            Some(chunk) => start.extend_from_slice(&chunk),
+            None => return Err(invalid("it is shorter than a header")),
         }
     }
 }

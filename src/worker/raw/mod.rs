@@ -14,10 +14,12 @@ mod database;
 mod page_sums;
 mod place;
 mod segment;
+mod underway;
 mod wal;
 
 pub(super) use database::put;
 pub(super) use place::{Place, Places, get};
+pub(super) use underway::Underway;
 pub(super) use wal::post;
 
 use worker::Response;

@@ -7,6 +7,7 @@
 //! head and the table, it catches up from the segments, which carry the sums.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::ltx::{DbSum, Decoder, Event, PageCrc, Pgno, Txid};
 use crate::replica::{Position, SegmentInfo, Target, plan};
@@ -26,8 +27,8 @@ const NOTE: &str = "page_sums";
 
 /// The table, as far as it was looked at. Memory: 8 bytes for each page beside those.
 #[derive(Debug)]
-pub(super) struct PageSums<'a> {
-    ledger: &'a Ledger,
+pub(super) struct PageSums {
+    ledger: Rc<Ledger>,
     blocks: BTreeMap<u32, Block>,
     /// The size of the database in pages.
     commit: u32,
@@ -41,10 +42,10 @@ struct Block {
     is_changed: bool,
 }
 
-impl<'a> PageSums<'a> {
+impl PageSums {
     /// The table of the state where the replica stands.
-    pub(super) async fn at(replica: &'a Replica, head: &Head) -> Result<Self, Failure> {
-        let ledger = &replica.ledger;
+    pub(super) async fn at(replica: &Replica, head: &Head) -> Result<Self, Failure> {
+        let ledger = replica.ledger.clone();
         let noted = ledger.note::<(Position, u32)>(NOTE)?;
         let mut table = Self {
             ledger,

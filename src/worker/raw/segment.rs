@@ -16,19 +16,30 @@ use crate::worker::head::Head;
 use crate::worker::intake::Proven;
 use crate::worker::replica::Replica;
 
-/// What R2 takes as a part of an upload, at least.
+/// What R2 takes as a part of an upload, at least. All but the last must have one length.
 const PART: usize = 5 << 20;
-/// The most memory that a cut takes for its bytes: the first part, one that grows, and one on its way.
-pub(super) const MEMORY: u64 = 20 << 20;
+/// By which one that grows is longer, before it is sent.
+const SLACK: usize = 256 << 10;
+/// The most memory that a cut takes for its bytes: the first part, one that grows, and one on its way, also in JavaScript. That of
+/// a small file is all of it, as often.
+const MEMORY: u64 = 21 << 20;
+/// And for each page of the database: its sum, its frame, and its entry in the index.
+const PAGE_MEMORY: u64 = 24;
+/// Together.
+const MAX_MEMORY: u64 = 41 << 20;
+/// What R2 takes as one object: 10,000 parts, with room for the index.
+const MAX_SIZE: u64 = 9_000 * PART as u64;
 
 /// A segment with the pages that differ from where the replica stands. The pages are packed by LZ4: quickly, for the
 /// CPU time is the Worker's, and so that Litestream reads them.
-pub(super) struct Cut<'a> {
-    replica: &'a Replica,
+///
+/// It belongs to no request, and is as it should be between any two calls: what ends there takes nothing with it.
+#[derive(Debug)]
+pub(super) struct Cut {
     head: Head,
     id: SegmentId,
     encoder: Encoder<Vec<u8>>,
-    sums: PageSums<'a>,
+    sums: PageSums,
     payload: Vec<u8>,
     /// Pages that differ.
     pages: u32,
@@ -36,7 +47,16 @@ pub(super) struct Cut<'a> {
     parts: Option<Parts>,
 }
 
+/// The most memory that cutting a database takes; `None` if that is too much, or its segment would be.
+pub(super) fn memory(page_size: PageSize, commit: u32) -> Option<u64> {
+    let memory = u64::from(commit)
+        .saturating_mul(PAGE_MEMORY)
+        .saturating_add(MEMORY);
+    (memory <= MAX_MEMORY && page_size.file_size(commit) <= MAX_SIZE).then_some(memory)
+}
+
 /// An upload to R2 in parts. The first one waits until the sums are known, for they stand in the header.
+#[derive(Debug)]
 struct Parts {
     name: String,
     first: Vec<u8>,
@@ -44,9 +64,15 @@ struct Parts {
     etags: Vec<String>,
 }
 
-impl<'a> Cut<'a> {
+/// What is to be sent to R2 before more is cut: with a name, number and bytes a part; without, that there will be some.
+pub(super) struct Due {
+    id: SegmentId,
+    part: Option<(String, u16, Vec<u8>)>,
+}
+
+impl Cut {
     pub(super) async fn new(
-        replica: &'a Replica,
+        replica: &Replica,
         head: Head,
         page_size: PageSize,
         commit: u32,
@@ -66,7 +92,6 @@ impl<'a> Cut<'a> {
         let timestamp = head.timestamp.map_or(now, |newest| newest.max(now));
         let header = Header::new(page_size, commit, (txid, txid), timestamp, None);
         Ok(Self {
-            replica,
             head,
             id,
             encoder: Encoder::new(Vec::new(), header, Compressor::new(Codec::Stored))?,
@@ -89,37 +114,50 @@ impl<'a> Cut<'a> {
         Ok(self.encoder.packed_page(pgno, Codec::Lz4, crc, &self.payload)?)
     }
 
-    /// Sends what makes a part. To be called after some pages.
-    pub(super) async fn make_room(&mut self) -> Result<(), Failure> {
+    /// Where the replica stood when it was begun.
+    pub(super) fn position(&self) -> Position {
+        self.head.position
+    }
+
+    /// To be asked after some pages, until there is nothing.
+    pub(super) fn due(&self) -> Option<Due> {
+        let out = self.encoder.out();
         // With a rest, for the last part may be short, but not empty.
-        while self.encoder.out().len() > PART {
-            let out = self.encoder.out_mut();
-            let rest = out.split_off(PART);
-            let part = std::mem::replace(out, rest);
-            match &mut self.parts {
-                None => {
-                    let name = self.replica.store.create_multipart(self.id, None).await?;
-                    self.parts = Some(Parts {
-                        name,
-                        first: part,
-                        etags: Vec::new(),
-                    });
-                }
-                Some(parts) => {
-                    let number = number(parts.etags.len().saturating_add(1));
-                    let etag = send(self.replica, self.id, &parts.name, number, part).await?;
-                    parts.etags.push(etag);
-                }
+        let part = out.get(..PART).filter(|part| part.len() < out.len())?;
+        let part = self.parts.as_ref().map(|parts| {
+            let number = number(parts.etags.len().saturating_add(1));
+            (parts.name.clone(), number, part.to_vec())
+        });
+        Some(Due { id: self.id, part })
+    }
+
+    /// Makes room for more, once R2 has answered so.
+    pub(super) fn sent(&mut self, answer: String) {
+        let out = self.encoder.out_mut();
+        match &mut self.parts {
+            None => {
+                let mut rest = Vec::with_capacity(PART.saturating_add(SLACK));
+                rest.extend_from_slice(out.get(PART..).unwrap_or_default());
+                let mut first = std::mem::replace(out, rest);
+                first.truncate(PART);
+                first.shrink_to_fit();
+                self.parts = Some(Parts {
+                    name: answer,
+                    first,
+                    etags: Vec::new(),
+                });
             }
-            fault_point!("raw_part");
+            Some(parts) => {
+                out.drain(..PART.min(out.len()));
+                parts.etags.push(answer);
+            }
         }
-        Ok(())
     }
 
     /// Takes back what was sent.
-    pub(super) async fn abort(self) {
+    pub(super) async fn abort(self, replica: &Replica) {
         if let Some(parts) = &self.parts {
-            abort(self.replica, self.id, &parts.name).await;
+            abort(replica, self.id, &parts.name).await;
         }
     }
 
@@ -127,12 +165,13 @@ impl<'a> Cut<'a> {
     /// was to be created. `cursor` is where in the WAL that is.
     pub(super) async fn create(
         mut self,
+        replica: &Replica,
         commit: u32,
         cursor: Option<Cursor>,
     ) -> Result<(Position, bool), Failure> {
         self.sums.cut(commit)?;
         let Head { position, .. } = self.head;
-        let ledger = &self.replica.ledger;
+        let ledger = &replica.ledger;
         if self.pages == 0 && commit == self.head.commit {
             if let Some(cursor) = cursor {
                 let place = Place { position, cursor };
@@ -160,7 +199,7 @@ impl<'a> Cut<'a> {
         };
         let (bytes, start, trailer, size) = self.encoder.finish_with(Some(sums))?;
         let made = Made {
-            replica: self.replica,
+            replica,
             id: self.id,
             size,
             start,
@@ -174,7 +213,7 @@ impl<'a> Cut<'a> {
                 let name = parts.name.clone();
                 let completed = made.complete(parts, bytes).await;
                 if completed.is_err() {
-                    abort(self.replica, self.id, &name).await;
+                    abort(replica, self.id, &name).await;
                 }
                 completed?
             }
@@ -211,9 +250,12 @@ impl Made<'_> {
         } = parts;
         self.with_start(&mut first);
         let (replica, id) = (self.replica, self.id);
-        let end = number(etags.len().saturating_add(1));
         etags.insert(0, send(replica, id, &name, 1, first).await?);
-        etags.push(send(replica, id, &name, end, last).await?);
+        // The index of a large database is longer than a part.
+        for part in last.chunks(PART) {
+            let number = number(etags.len());
+            etags.push(send(replica, id, &name, number, part.to_vec()).await?);
+        }
         let entry = self.enter().await?;
         // Completing knows no condition; but nobody else creates objects while the lock is held.
         let created = match replica.store.head(id).await {
@@ -247,6 +289,18 @@ impl Made<'_> {
             self.places.as_ref(),
         )
         .await
+    }
+}
+
+impl Due {
+    /// Sends it, and returns what R2 answers.
+    pub(super) async fn send(self, replica: &Replica) -> store::Result<String> {
+        let sent = match self.part {
+            None => replica.store.create_multipart(self.id, None).await,
+            Some((name, number, part)) => send(replica, self.id, &name, number, part).await,
+        };
+        fault_point!("raw_part");
+        sent
     }
 }
 

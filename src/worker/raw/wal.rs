@@ -59,7 +59,7 @@ pub(in crate::worker) async fn post(
     for (pgno, page) in read.pages {
         cut.page(pgno, if page.is_empty() { &zeros } else { &page })?;
     }
-    let (position, is_new) = cut.create(read.commit, Some(read.cursor)).await?;
+    let (position, is_new) = cut.create(replica, read.commit, Some(read.cursor)).await?;
     let place = Place {
         position,
         cursor: read.cursor,
