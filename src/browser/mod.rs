@@ -4,6 +4,7 @@
 //! [`database`] keeps the copy and proves it, in [`file`]s of any kind; [`distant`] is a state that is read where it lies;
 //! [`sql`] reads both through [`vfs`]: that is tested natively, crashes included. Only what speaks with the browser needs one.
 
+pub mod ahead;
 pub mod database;
 pub mod distant;
 mod error;

@@ -3,6 +3,8 @@
 //! `walferry/v1/<database>@<URL, percent-encoded>/{db,position,redo,present}`: a plain folder of plain files, `db` being the
 //! database byte for byte. Only a dedicated worker may open them, and each only once.
 
+use std::cell::RefCell;
+
 use js_sys::{JsString, Promise, encode_uri_component};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -12,6 +14,7 @@ use web_sys::{
     FileSystemSyncAccessHandle, WorkerGlobalScope,
 };
 
+use super::ahead::Ahead;
 use super::database::Files;
 use super::file::{Error, File, Result};
 
@@ -29,6 +32,9 @@ pub struct OpfsFile {
     handle: FileSystemSyncAccessHandle,
     /// For messages.
     name: String,
+    /// Where to read or write: made once, for it costs as much as a page.
+    at: FileSystemReadWriteOptions,
+    ahead: RefCell<Ahead>,
     #[cfg(feature = "fault-points")]
     file: String,
 }
@@ -88,6 +94,8 @@ impl OpfsFile {
         Ok(Self {
             handle,
             name: what.to_owned(),
+            at: FileSystemReadWriteOptions::new(),
+            ahead: RefCell::default(),
             #[cfg(feature = "fault-points")]
             file: name.to_owned(),
         })
@@ -97,11 +105,29 @@ impl OpfsFile {
         result.map_err(|error| failure(&error, &self.name))
     }
 
+    fn at(&self, offset: u64) -> &FileSystemReadWriteOptions {
+        self.at.set_at(offset as f64);
+        &self.at
+    }
+
+    fn read_now(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
+        let mut len = 0;
+        while let Some(rest) = buffer.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            let at = self.at(offset.saturating_add(len as u64));
+            let read = self.done(self.handle.read_with_u8_array_and_options(rest, at))? as usize;
+            if read == 0 {
+                break;
+            }
+            len = len.saturating_add(read);
+        }
+        Ok(len)
+    }
+
     /// A write that is cut off in its middle, for a test that wants it so.
     #[cfg(feature = "fault-points")]
     fn tear(&self, offset: u64, data: &[u8]) -> Result<()> {
         let half = data.split_at(data.len() / 2).0;
-        self.done(self.handle.write_with_u8_array_and_options(half, &at(offset)))?;
+        self.done(self.handle.write_with_u8_array_and_options(half, self.at(offset)))?;
         fault_point!(self, "write_half");
         Ok(())
     }
@@ -119,22 +145,15 @@ impl File for OpfsFile {
     }
 
     fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<usize> {
-        let mut len = 0;
-        while let Some(rest) = buffer.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            let at = at(offset.saturating_add(len as u64));
-            let read = self.done(self.handle.read_with_u8_array_and_options(rest, &at))? as usize;
-            if read == 0 {
-                break;
-            }
-            len = len.saturating_add(read);
-        }
-        Ok(len)
+        let mut ahead = self.ahead.borrow_mut();
+        ahead.read(offset, buffer, |offset, buffer| self.read_now(offset, buffer))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<()> {
+        self.ahead.borrow_mut().forget();
         #[cfg(feature = "fault-points")]
         self.tear(offset, data)?;
-        let written = self.handle.write_with_u8_array_and_options(data, &at(offset));
+        let written = self.handle.write_with_u8_array_and_options(data, self.at(offset));
         // Browsers disagree: some throw when there is no room, some write less.
         if self.done(written)? as usize == data.len() {
             fault_point!(self, "write");
@@ -145,6 +164,7 @@ impl File for OpfsFile {
     }
 
     fn truncate(&self, size: u64) -> Result<()> {
+        self.ahead.borrow_mut().forget();
         self.done(self.handle.truncate_with_f64(size as f64))?;
         // Chromium's incognito windows say nothing and leave the file empty.
         if self.size()? == size {
@@ -160,12 +180,6 @@ impl File for OpfsFile {
         fault_point!(self, "flush");
         Ok(())
     }
-}
-
-fn at(offset: u64) -> FileSystemReadWriteOptions {
-    let options = FileSystemReadWriteOptions::new();
-    options.set_at(offset as f64);
-    options
 }
 
 /// The folder of all databases.
