@@ -86,7 +86,7 @@ function brought({ url, database, token }) {
   return timed(async () => {
     const get = (path, range) => fetch(`${url}/v1/${database}${path}`, { cache: 'no-store', headers: { Authorization: `Bearer ${token}`, ...range } });
     const { segments } = await (await get('/ltx')).json();
-    const parts = segments.flatMap(({ level, min, max, size }) => Array.from({ length: Math.ceil(size / 2 ** 20) }, (_, n) => [`/ltx/${level}/${min}-${max}.ltx`, { Range: `bytes=${n * 2 ** 20}-${Math.min(size, (n + 1) * 2 ** 20) - 1}` }]));
+    const parts = segments.flatMap(({ level, min_txid: min, max_txid: max, size }) => Array.from({ length: Math.ceil(size / 2 ** 20) }, (_, n) => [`/ltx/${level}/${min}-${max}.ltx`, { Range: `bytes=${n * 2 ** 20}-${Math.min(size, (n + 1) * 2 ** 20) - 1}` }]));
     const some = async () => {
       for (let part; (part = parts.pop()); ) await (await get(...part)).arrayBuffer();
     };
