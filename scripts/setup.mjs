@@ -2,7 +2,7 @@
 //
 //   node scripts/setup.mjs [--tests] [--print-env]
 //
-// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server, an Azure server
+// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server, an Azure server, nginx
 // --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -14,6 +14,7 @@ import { azurite, azuriteProgram } from './setup/azurite.mjs';
 import { chromium, findChromium, findDriver } from './setup/chromium.mjs';
 import { clang, findClang } from './setup/clang.mjs';
 import { litestream, litestreamProgram } from './setup/litestream.mjs';
+import { findNginx, nginx } from './setup/nginx.mjs';
 import { installed, npmPackages } from './setup/npm.mjs';
 import { rust, rustIsComplete } from './setup/rust.mjs';
 import { s3Server, s3ServerProgram } from './setup/s3-server.mjs';
@@ -26,7 +27,7 @@ export async function setup({ tests = false } = {}) {
   if (complete(tests)) return;
   await withLock(inRoot('.tools', 'setup.lock'), waiting, async () => {
     await rust();
-    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server(), azurite()] : [])];
+    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server(), azurite(), nginx()] : [])];
     const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
     if (failed) throw failed.reason;
   });
@@ -34,7 +35,7 @@ export async function setup({ tests = false } = {}) {
 
 function complete(tests) {
   const needed = rustIsComplete() && installed() && findClang() && existsSync(program('wasm-bindgen'));
-  const neededByTests = () => findChromium() && findDriver() && existsSync(s3ServerProgram()) && existsSync(azuriteProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
+  const neededByTests = () => findChromium() && findDriver() && findNginx() && existsSync(s3ServerProgram()) && existsSync(azuriteProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
   return needed && (!tests || neededByTests());
 }
 

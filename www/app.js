@@ -17,7 +17,7 @@ const desk = new Desk();
 const schema = new Schema({ run: (sql) => desk.run(sql), knows: (tables) => desk.knows(tables) });
 const bar = new PositionBar({ moved: () => moved(), reopen: () => reopen() });
 const pulse = new Pulse();
-const moments = new Moments();
+const moments = new Moments({ at: (past) => desk.at(past) });
 const fleet = new Fleet((database) => connect({ ...place, database }));
 let place;
 let db;

@@ -10,12 +10,15 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use web_sys::AbortSignal;
 
 use super::Error;
-use super::database::{Database, State};
+use super::database::{Database, Progress, State};
 use super::http::HttpStore;
 use super::opfs::{Folder, OpfsFile};
 use super::{pushed, told};
-use crate::replica::Position;
-use crate::restore::Restore;
+use crate::replica::{Plan, Position};
+use crate::restore::{self, Restore};
+
+/// So often a plan is made anew because something of it was gone.
+const AGAIN: u32 = 3;
 
 /// The files of one database, held until its end.
 #[wasm_bindgen]
@@ -112,7 +115,30 @@ impl LocalCopy {
             Some(state) if !anew => state.position(),
             _ => Position::EMPTY,
         };
-        let plan = store.plan(from).await?;
+        let mut again = AGAIN;
+        loop {
+            let carried_out = async {
+                let plan = store.plan(from).await?;
+                self.carry_out(store, plan, from, &report).await
+            };
+            match carried_out.await {
+                // Upkeep has deleted it since it was listed: what it held is elsewhere now.
+                Err(Error::Restore(restore::Error::Missing(_))) if store.is_plain() && again > 0 => {
+                    again = again.saturating_sub(1);
+                    store.forget();
+                }
+                result => return result,
+            }
+        }
+    }
+
+    async fn carry_out(
+        &self,
+        store: &HttpStore,
+        plan: Plan,
+        from: Position,
+        report: impl FnMut(Progress),
+    ) -> Result<(), Error> {
         let Some(restore) = Restore::from_plan(store, plan, from).await? else {
             return Ok(());
         };

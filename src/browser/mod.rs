@@ -10,6 +10,7 @@ pub mod distant;
 mod error;
 pub mod file;
 pub mod image;
+pub mod listing;
 pub mod pushed;
 
 // With SQLite.

@@ -46,9 +46,9 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Of the database `database` of the Worker at `url`.
+    /// Of the database `database` at `url`.
     pub fn of(url: &str, database: &str) -> Self {
-        let url: String = encode_uri_component(url).into();
+        let [url, database] = [url, database].map(|part| String::from(encode_uri_component(part)));
         Self {
             name: format!("{database}@{url}"),
         }

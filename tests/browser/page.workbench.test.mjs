@@ -117,16 +117,60 @@ test('the pulse moves when rows are written, and the answer with it', async () =
   await page.close();
 });
 
-test('a moment of the past is chosen on the slider and comes as a file', async () => {
+test('an answer is live as long as it is wanted so', async () => {
+  const page = await connected();
+  await ask(page, "select 'live: ' || count(*) from item");
+  const count = async () => Number((await server.run('select count(*) from item'))[0][0]);
+  await cell(page, new RegExp(`^live: ${await count()}$`)).waitFor();
+  await server.run("insert into item (name, price) values ('of live', 1)");
+  await cell(page, new RegExp(`^live: ${await count()}$`)).waitFor();
+  await page.locator('#live').uncheck();
+  await page.locator('#outcome', { hasText: / in / }).waitFor();
+  const before = await count();
+  await server.run("insert into item (name, price) values ('of later', 1)");
+  await page.locator('#outcome[data-old]').waitFor();
+  await cell(page, new RegExp(`^live: ${before}$`)).waitFor();
+  await page.locator('#live').check();
+  await cell(page, new RegExp(`^live: ${before + 1}$`)).waitFor();
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('a question without an end is stopped, and the next is answered', async (t) => {
+  const page = await connected();
+  // What went wrong here must not keep the others waiting.
+  t.after(() => page.close());
+  const endless = 'with recursive n (i) as (select 1 union all select i + 1 from n) select max(i) from n';
+  for (const live of [true, false]) {
+    await page.locator('#live').setChecked(live);
+    await ask(page, endless);
+    await page.locator('#run', { hasText: 'Stop' }).press('Enter');
+    await page.locator('#outcome', { hasText: /^stopped$/ }).waitFor();
+    await ask(page, `select 'and on, ${live}'`);
+    await cell(page, new RegExp(`^and on, ${live}$`)).waitFor();
+  }
+  assert.deepEqual(page.complaints, []);
+});
+
+test('a moment of the past is chosen on the slider, answers questions, and comes as a file', async () => {
   await server.run("insert into item (name, price) values ('of a later moment', 3)");
   const dir = mkdtempSync(join(tmpdir(), 'walferry-moment-'));
   const page = await connected();
   const slider = page.locator('#moment:enabled');
   await slider.waitFor();
   assert.ok(await page.locator('#moment-save').isDisabled(), 'now is not a moment of the past');
+  await ask(page, 'select name from item order by id');
+  await cell(page, /^of a later moment$/).waitFor();
   await slider.focus();
   await page.keyboard.press('Home');
   assert.match(await slider.getAttribute('aria-valuetext'), /\d\d:\d\d:\d\d/);
+  await page.locator('#outcome', { hasText: /as of .*\d\d:\d\d:\d\d, verified/ }).waitFor();
+  await cell(page, /^first$/).waitFor();
+  assert.equal(await cell(page, /^of a later moment$/).count(), 0);
+  // Another question goes there, too.
+  await ask(page, "select 'rows: ' || count(*) from item where name = 'of a later moment'");
+  await cell(page, /^rows: 0$/).waitFor();
+  assert.ok(await page.locator('#live').isDisabled());
   const [download] = await Promise.all([page.waitForEvent('download'), page.locator('#moment-save').click()]);
   const path = join(dir, 'then.db');
   await download.saveAs(path);
@@ -135,6 +179,7 @@ test('a moment of the past is chosen on the slider and comes as a file', async (
   assert.doesNotMatch(then, /of a later moment/);
   await page.locator('#moment-live').click();
   assert.equal(await page.locator('#moment-time').textContent(), 'Now');
+  await cell(page, /^rows: 1$/).waitFor();
   assert.deepEqual(page.complaints, []);
   await page.close();
   rmSync(dir, { recursive: true });

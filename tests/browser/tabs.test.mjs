@@ -190,3 +190,52 @@ test('deleted by one tab, it is closed in all, and gone', async () => {
   assert.equal(again.code, 'NO_COPY');
   await close(pages);
 });
+
+test('a statement that does not end is stopped by its signal, in whichever tab; the others are answered', async () => {
+  const server = await serve('runaway');
+  const pages = await tabs(server, 3);
+  const leading = await leader(pages, 'runaway');
+  const [asks, looks] = pages.filter((page) => page !== leading);
+  await looks.evaluate(() => {
+    window.counts = [];
+    db.subscribe('select count(*) from t', [], ({ rows: [[count]] }) => counts.push(count));
+  });
+  await eventually(looks, () => counts.length === 1);
+  const endless = 'with recursive n (i) as (select 1 union all select i + 1 from n) select max(i) from n';
+  for (const page of [asks, leading]) {
+    const stopped = page.evaluate(async (sql) => {
+      const stop = new AbortController();
+      window.stop = () => stop.abort();
+      const refused = walferry.refusal(db.query(sql, [], { signal: stop.signal }));
+      window.running = true;
+      return (await refused).code;
+    }, endless);
+    await eventually(page, () => window.running);
+    // It has begun, and everybody waits for it.
+    const waits = looks.evaluate(() => walferry.one('select count(*) from t'));
+    const early = await Promise.race([waits, new Promise((later) => setTimeout(later, 1000, 'nothing'))]);
+    assert.equal(early, 'nothing');
+    await page.evaluate(() => stop());
+    assert.equal(await stopped, 'ABORTED');
+    assert.equal(await waits, 3);
+    for (const page of pages) assert.equal(await count(page), 3);
+  }
+  // What was subscribed goes on.
+  await server.run("insert into t (a) values ('four')");
+  await server.settle();
+  await asks.evaluate(() => db.refresh());
+  await eventually(looks, () => counts.at(-1) === 4);
+  // One that is done is not ended: whoever leads stays.
+  const stays = await leader(pages, 'runaway');
+  const code = await asks.evaluate(() => {
+    const stop = new AbortController();
+    const refused = walferry.refusal(db.query('select count(*) from t', [], { signal: stop.signal }));
+    stop.abort();
+    return refused.then(({ code }) => code);
+  });
+  assert.equal(code, 'ABORTED');
+  assert.equal(await count(asks), 4);
+  await new Promise((later) => setTimeout(later, 600));
+  assert.equal(await leader(pages, 'runaway'), stays);
+  await close(pages);
+});

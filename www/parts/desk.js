@@ -2,12 +2,12 @@
 import { keyOf } from './cells.js';
 import { element, text } from './dom.js';
 import { Editor } from './editor.js';
-import { elapsed, number, plural } from './format.js';
+import { elapsed, moment, number, plural } from './format.js';
 import { Grid } from './grid.js';
 import { History } from './history.js';
 import { sentence } from './notice.js';
 
-/** Rows that come at once; an answer no longer than this is asked again whenever the database moves. */
+/** Rows that come at once; an answer no longer than this can be live. */
 const SHORT = 1000;
 /** What a page can hold; more rows are not brought. */
 const MOST = { rows: 1_000_000, cells: 12_000_000 };
@@ -15,11 +15,15 @@ const MOST = { rows: 1_000_000, cells: 12_000_000 };
 const BATCH = 4000;
 /** Between two looks at how many have come. */
 const LOOK = 200;
+/** What can be asked again whenever a page that it was read from has changed. */
+const WATCHED = /^\s*(select|with|values)\b/i;
 
 export class Desk {
   #db;
+  #past;
   #asked;
   #short = false;
+  #unwatch;
   #known;
   #stop;
   #grid = new Grid();
@@ -33,11 +37,14 @@ export class Desk {
       if (this.#stop) this.#stop.abort();
       else this.run();
     });
+    element('live').addEventListener('change', () => this.#asked && this.#ask(this.#asked, true));
   }
 
   open(db, place) {
+    this.#leave();
     this.#db = db;
-    this.#asked = undefined;
+    this.#past = this.#asked = undefined;
+    element('live').disabled = false;
     this.#history.open(place);
     this.#editor.write('');
     this.#grid.clear();
@@ -60,11 +67,19 @@ export class Desk {
     await this.#ask(sql, false);
   }
 
-  /** The database has moved: the same question to the newer state. */
+  /** The database has moved. What is watched comes by itself. */
   async again() {
-    if (!this.#asked || this.#stop) return;
-    if (this.#short) await this.#ask(this.#asked, true);
+    if (!this.#asked || this.#stop || this.#past || this.#unwatch) return;
+    if (this.#short && element('live').checked) await this.#ask(this.#asked, true);
     else element('outcome').dataset.old = 'The database has moved on since.';
+  }
+
+  /** From now on it is the database as it was that answers; without `past`, as it is. */
+  async at(past) {
+    if (this.#past === past) return;
+    this.#past = past;
+    element('live').disabled = Boolean(past);
+    if (this.#asked) await this.#ask(this.#asked, true);
   }
 
   /** `{ table: [column, …] }` */
@@ -73,7 +88,8 @@ export class Desk {
   }
 
   async #ask(sql, stay) {
-    this.#stop?.abort();
+    this.#leave();
+    const past = this.#past;
     const stop = new AbortController();
     this.#stop = stop;
     const slow = setTimeout(() => this.#working(true), 150);
@@ -81,16 +97,20 @@ export class Desk {
     const took = () => elapsed(performance.now() - started);
     const { signal } = stop;
     try {
-      const { columns, rows, truncated } = await this.#db.query(sql, [], { limit: SHORT, signal });
-      if (sql !== this.#asked) return;
+      const watched = !past && element('live').checked && WATCHED.test(sql);
+      const asking = watched ? this.#watch(sql, signal) : (past ?? this.#db).query(sql, [], { limit: SHORT, signal });
+      const { columns, rows, truncated } = await asking;
+      if (sql !== this.#asked || this.#stop !== stop) return;
       this.#short = !truncated;
       if (!stay) this.#history.answered(sql);
-      this.#tell(truncated ? `the first ${number(rows.length)} rows in ${took()}, more on their way` : `${plural(rows.length, 'row')} in ${took()}`);
+      const first = `the first ${number(rows.length)} rows in ${took()}`;
+      const then = past ? `, as of ${moment(past.position.timestamp)}${past.position.verified ? ', verified' : ''}` : '';
+      this.#tell(truncated ? first + (then || ', more on their way') : `${plural(rows.length, 'row')} in ${took()}${then}`);
       this.#show(columns, rows, stay);
-      if (truncated) await this.#rest(sql, columns, signal, took);
+      if (truncated && !past) await this.#rest(sql, columns, signal, took);
     } catch (error) {
       if (sql !== this.#asked || this.#stop !== stop) return;
-      if (error.code === 'ABORTED') return this.#tell('stopped');
+      if (error.code === 'ABORTED') return this.#leave(), this.#tell('stopped');
       this.#short = true;
       this.#tell(sentence(error), true);
       this.#grid.clear();
@@ -101,6 +121,38 @@ export class Desk {
         this.#working(false);
       }
     }
+  }
+
+  /** The answer, and each that comes after it while it is short. */
+  #watch(sql, signal) {
+    return new Promise((resolve, reject) => {
+      let first = true;
+      const failed = (error) => {
+        if (!first) this.#grid.clear();
+        if (!first) this.#tell(sentence(error), true);
+        first = false;
+        reject(error);
+      };
+      signal.addEventListener('abort', () => first && failed(Object.assign(new Error(), { code: 'ABORTED' })), { once: true });
+      const came = (answer) => {
+        const again = !first;
+        first = false;
+        // A long one is not brought again and again.
+        if (answer.truncated) this.#unwatch?.();
+        if (answer.truncated) this.#unwatch = undefined;
+        if (!again) return resolve(answer);
+        this.#show(answer.columns, answer.rows, true);
+        this.#tell(`${answer.truncated ? 'the first ' : ''}${plural(answer.rows.length, 'row')}, as they are now`);
+      };
+      this.#unwatch = this.#db.subscribe(sql, [], came, { limit: SHORT, onError: failed });
+    });
+  }
+
+  /** Nothing more is wanted of what was asked. */
+  #leave() {
+    this.#stop?.abort();
+    this.#unwatch?.();
+    this.#unwatch = undefined;
   }
 
   /** All rows of a long answer, of one state, from the first on. */

@@ -1,4 +1,4 @@
-// The moments of the database that the Worker keeps, on a slider: any of them can be had as a file.
+// The moments of the database that the Worker keeps, on a slider: any of them answers questions, and can be had as a file.
 import { element, show, text } from './dom.js';
 import { bytes, duration, moment } from './format.js';
 import { notice, sentence } from './notice.js';
@@ -17,6 +17,7 @@ export class Moments {
   #stop;
   #chosen;
   #db;
+  #at;
   // What has come here is kept there.
   #moved = ({ detail }) => {
     if (!this.#range || !(detail?.timestamp > this.#range.last)) return;
@@ -24,9 +25,12 @@ export class Moments {
     this.#show();
   };
 
-  constructor() {
+  /** `at(past)` hears which state is to answer: a `Past`, or nothing for now. */
+  constructor({ at }) {
+    this.#at = at;
     const slider = element('moment');
     slider.addEventListener('input', () => this.#choose(Number(slider.value)));
+    slider.addEventListener('change', () => this.#go());
     element('moment-live').addEventListener('click', () => this.#live());
     element('moment-save').addEventListener('click', () => (this.#stop ? this.#stop.abort() : this.#save()));
   }
@@ -84,6 +88,19 @@ export class Moments {
     this.#chosen = undefined;
     if (this.#range) element('moment').value = element('moment').max;
     this.#tell();
+    this.#go();
+  }
+
+  /** To the moment that is chosen: its pages are read where they lie. */
+  async #go() {
+    const [db, chosen] = [this.#db, this.#chosen];
+    const isWanted = () => db === this.#db && chosen === this.#chosen;
+    try {
+      const past = chosen === undefined ? undefined : await db.openAt(chosen);
+      if (isWanted()) await this.#at(past);
+    } catch (error) {
+      if (isWanted()) notice(`The database as of ${moment(chosen)} cannot be asked. ${sentence(error)}`);
+    }
   }
 
   #tell() {

@@ -26,18 +26,21 @@ pub(super) struct Request<'a> {
     /// Of the object, if not all.
     pub(super) range: Option<Range<u64>>,
     pub(super) signal: Option<&'a AbortSignal>,
+    /// Whether only its size is asked for.
+    pub(super) head: bool,
 }
 
 pub(super) struct Answer {
     pub(super) url: String,
     pub(super) body: Bytes,
-    position: Option<String>,
+    /// The header that was asked for: where the replica stands, or with `head` how long the object is.
+    pub(super) told: Option<String>,
 }
 
 impl Answer {
     /// Where the replica stood.
     pub(super) fn position(&self) -> Option<Position> {
-        let (txid, sum) = self.position.as_deref()?.split_once('/')?;
+        let (txid, sum) = self.told.as_deref()?.split_once('/')?;
         Some(Position {
             txid: txid.parse().ok()?,
             sum: sum.parse().ok(),
@@ -72,7 +75,7 @@ impl Request<'_> {
         let unreachable = |error: JsValue| Error::Unavailable(self.unreachable(&error));
         let request = XmlHttpRequest::new().map_err(unreachable)?;
         request
-            .open_with_async("GET", &self.url, false)
+            .open_with_async(self.method(), &self.url, false)
             .map_err(|error| self.invalid(&error))?;
         request.set_response_type(XmlHttpRequestResponseType::Arraybuffer);
         for (name, value) in self.headers() {
@@ -82,8 +85,8 @@ impl Request<'_> {
         }
         request.send().map_err(unreachable)?;
         let body = Bytes::from(Uint8Array::new(&request.response().map_err(unreachable)?).to_vec());
-        let position = request.get_response_header("walferry-position").ok().flatten();
-        self.answer(request.status().unwrap_or_default(), body, position)
+        let told = request.get_response_header(self.asked()).ok().flatten();
+        self.answer(request.status().unwrap_or_default(), body, told)
     }
 
     async fn attempt(&self) -> Result<Answer> {
@@ -93,11 +96,11 @@ impl Request<'_> {
         let body = response.array_buffer().map_err(unreachable)?;
         let body = JsFuture::from(body).await.map_err(unreachable)?;
         let body = Bytes::from(Uint8Array::new(&body).to_vec());
-        let position = response.headers().get("walferry-position").ok().flatten();
-        self.answer(response.status(), body, position)
+        let told = response.headers().get(self.asked()).ok().flatten();
+        self.answer(response.status(), body, told)
     }
 
-    fn answer(&self, status: u16, body: Bytes, position: Option<String>) -> Result<Answer> {
+    fn answer(&self, status: u16, body: Bytes, told: Option<String>) -> Result<Answer> {
         if !(200..300).contains(&status) {
             return Err(self.refusal(status, &body));
         }
@@ -111,8 +114,20 @@ impl Request<'_> {
         Ok(Answer {
             url: self.url.clone(),
             body,
-            position,
+            told,
         })
+    }
+
+    fn method(&self) -> &'static str {
+        if self.head { "HEAD" } else { "GET" }
+    }
+
+    fn asked(&self) -> &'static str {
+        if self.head {
+            "content-length"
+        } else {
+            "walferry-position"
+        }
     }
 
     fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
@@ -137,6 +152,7 @@ impl Request<'_> {
             headers.set(name, &value).map_err(|error| self.invalid(&error))?;
         }
         let options = RequestInit::new();
+        options.set_method(self.method());
         options.set_headers(&headers);
         // What was fetched is kept in OPFS; the browser's cache would be a second copy.
         options.set_cache(RequestCache::NoStore);

@@ -1,6 +1,9 @@
 // One client of the leader: a tab, our own or another, and the calls of it that are under way.
 import { told } from './error.js';
 
+/** What hears of nothing until it is done. */
+const COMPUTES = /^(query|iterate|more|subscribe)/;
+
 export class Client {
   #methods;
   #running = new Map();
@@ -12,11 +15,13 @@ export class Client {
     this.#hooks = hooks;
   }
 
-  async take({ id, method, args, abort }) {
+  async take({ id, method, args, heeds, abort }) {
     if (abort) return this.#running.get(abort)?.abort();
     const controller = new AbortController();
     this.#running.set(id, controller);
     try {
+      // Whoever waits for a statement can end us, but should know that it is theirs that runs.
+      if (heeds && COMPUTES.test(method)) this.post({ id, begun: true });
       const progress = (progress) => this.post({ id, progress });
       const result = await this.#methods.run(method, args, { client: this, signal: controller.signal, progress });
       this.post({ id, result });

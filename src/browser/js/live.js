@@ -1,8 +1,6 @@
 // Following live: the Worker's WebSocket pushes each change as it lands. Where there is none, or it is closed to us, we look
 // for changes every now and then.
 
-/** Between two looks, without a WebSocket. */
-const POLL = 2000;
 /** Between two attempts, while nothing answers: doubled from the first to the last. */
 const PAUSES = { first: 250, last: 30_000 };
 /** A silent connection is asked whether it lives, and given up after twice this. */
@@ -61,15 +59,15 @@ export class Live {
     try {
       const token = await this.#copy.token();
       if (!this.#state) return;
-      // One that was refused twice is asked again only every now and then.
-      const asks = this.#refused < 2 || this.#refused % 16 === 0;
+      // One that was refused twice is asked again only every now and then; only a Worker has one.
+      const asks = /^http/.test(this.#place.url) && (this.#refused < 2 || this.#refused % 16 === 0);
       if (asks && (await this.#connect(token))) return;
       await this.#copy.refresh(token);
       // All the rest goes: it is the WebSocket that is not let through.
       this.#refused += 1;
       this.#failures = this.#behind = 0;
       this.#tell('polling');
-      this.#later(POLL);
+      this.#later(this.#place.poll);
     } catch (error) {
       this.#failed(error);
     }

@@ -1,8 +1,11 @@
 // What the caller of `open` gives, looked at before anything is done with it.
 import { WalferryError } from './error.js';
 
-/** Which database: `{ url, database }`, in the one form that names its copy. */
-export function placeOf(url, database) {
+/** Whose database it is: what speaks S3 and what serves files is told apart by what its address begins with. */
+const REPLICAS = { worker: '', s3: 's3+', files: 'files+' };
+
+/** Which database: `{ url, database }`, in the one form that names its copy, and how often there is a look where nothing is pushed. */
+export function placeOf({ url, database = '', replica = 'worker', poll = replica === 'worker' ? 2000 : 5000 }) {
   let address;
   try {
     address = new URL(url, globalThis.location?.href);
@@ -10,10 +13,15 @@ export function placeOf(url, database) {
     throw new WalferryError('INVALID', `${url} is not an address; one looks like https://walferry.example.workers.dev.`);
   }
   if (!/^https?:$/.test(address.protocol)) throw new WalferryError('INVALID', `${url} is not an address of a Worker: it must start with https://.`);
-  if (!/^[a-z0-9][a-z0-9_-]{0,62}$/.test(database)) {
-    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first.`);
+  if (!Object.hasOwn(REPLICAS, replica)) throw new WalferryError('INVALID', `${replica} is no kind of replica: that is worker, s3 or files.`);
+  if (!(poll >= 100)) throw new WalferryError('INVALID', `it cannot be polled every ${poll} milliseconds: give 100 at least.`);
+  if (replica === 'worker' && !/^[a-z0-9][a-z0-9_-]{0,62}$/.test(database)) {
+    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first. For a bucket or a folder, say which by replica.`);
   }
-  return { url: address.origin + address.pathname.replace(/\/+$/, ''), database };
+  if (replica !== 'worker' && !/^$|^(?!.*(^|\/)[.]+(\/|$))[\w.-]+(\/[\w.-]+)*$/.test(database)) {
+    throw new WalferryError('INVALID', `${database} is not a path of a replica: that is letters, digits, - _ . and / in between.`);
+  }
+  return { url: REPLICAS[replica] + address.origin + address.pathname.replace(/\/+$/, ''), database, poll };
 }
 
 /** A function that yields a token, whichever way it was given. */

@@ -4,10 +4,14 @@ import { WalferryError, aborted, arrived, closed } from './error.js';
 import { until } from './signal.js';
 import { Tab } from './tab.js';
 
+/** A statement that goes on for so many milliseconds after it was given up is ended, and the worker with it. */
+const GRACE = 300;
+
 export class Remote {
   #tab;
   #post;
   #calls = new Map();
+  #abandoned = new Set();
   #last = 0;
   #ended;
   #hear;
@@ -39,13 +43,13 @@ export class Remote {
     if (signal?.aborted) throw aborted();
     const id = ++this.#last;
     const calling = new Promise((resolve, reject) => {
-      this.#calls.set(id, { message: { id, method, args }, resolve, reject, onProgress, again, sent: false });
+      this.#calls.set(id, { message: { id, method, args, heeds: Boolean(signal) }, resolve, reject, onProgress, again, sent: false });
       if (this.#post) this.#send(id);
     });
     try {
       return await until(calling, signal);
     } catch (error) {
-      if (error.code === 'ABORTED') this.#post?.({ abort: id });
+      if (error.code === 'ABORTED') this.#abandon(id);
       throw error;
     } finally {
       this.#calls.delete(id);
@@ -83,11 +87,21 @@ export class Remote {
     }
   }
 
-  #take({ id, progress, result, error, event, data }) {
+  #abandon(id) {
+    const post = this.#post;
+    post?.({ abort: id });
+    if (!this.#calls.get(id).begun) return;
+    this.#abandoned.add(id);
+    setTimeout(() => this.#abandoned.delete(id) && this.#post === post && this.#tab.interrupt(), GRACE);
+  }
+
+  #take({ id, begun, progress, result, error, event, data }) {
     if (event) return this.#hear(event, data);
     const call = this.#calls.get(id);
+    if (!begun && !progress) this.#abandoned.delete(id);
     if (!call) return;
-    if (progress) call.onProgress?.(progress);
+    if (begun) call.begun = true;
+    else if (progress) call.onProgress?.(progress);
     else if (error) call.reject(arrived(error));
     else call.resolve(result);
   }

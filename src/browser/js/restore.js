@@ -11,8 +11,8 @@ import { Updates } from './updates.js';
 export { WalferryError };
 
 /** Opens the copy of a database, restores it if there is none, and brings it to the newest state. */
-export async function openCopy({ url, database, token = '', wasm, onProgress, signal, offline = false }) {
-  const place = placeOf(url, database);
+export async function openCopy({ token = '', wasm, onProgress, signal, offline = false, ...where }) {
+  const place = placeOf(where);
   const given = tokenOf(token);
   checkBrowser();
   await until(init(wasm && { module_or_path: wasm }), signal);
@@ -59,7 +59,7 @@ export class Copy {
   /** Where the file is in the origin private file system: names of folders, and its own last. */
   get path() {
     const { url, database } = this.#place;
-    return ['walferry', 'v1', `${database}@${encodeURIComponent(url)}`, 'db'];
+    return ['walferry', 'v1', `${encodeURIComponent(database)}@${encodeURIComponent(url)}`, 'db'];
   }
 
   /** Brings what is newer, if anything. */

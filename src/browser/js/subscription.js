@@ -10,6 +10,7 @@ export class Subscription {
   #id = ++last;
   #seen;
   #ended = false;
+  #stop = new AbortController();
   #over;
 
   /** `over()` is called at its end. */
@@ -26,7 +27,7 @@ export class Subscription {
   /** At a new leader, who knows nothing of it. */
   resume() {
     if (this.#ended) return;
-    const first = this.#remote.call('subscribe', [this.#id, ...this.#query]);
+    const first = this.#remote.call('subscribe', [this.#id, ...this.#query], { signal: this.#stop.signal });
     first.then((result) => this.#deliver(result), (error) => this.#failed(error));
   }
 
@@ -41,6 +42,7 @@ export class Subscription {
     if (this.#ended) return;
     this.#ended = true;
     this.#over();
+    this.#stop.abort();
     this.#remote.call('unsubscribe', [this.#id]).catch(() => {});
   }
 

@@ -3,7 +3,7 @@
 // The worker is ended, at once, when the page goes to sleep or leaves: its locks and the files go with it, and the next in
 // line leads. When the page wakes, it stands in line again, as a new client.
 import { WalferryError } from './error.js';
-import { between } from './names.js';
+import { between, leadership } from './names.js';
 
 /** After a worker has ended by a fault, the next is not started before this, in milliseconds. */
 const PAUSE = 1000;
@@ -13,6 +13,8 @@ export class Tab {
   #to;
   #worker;
   #channel;
+  #pages;
+  #leads = false;
   #started = -Infinity;
   #stopped = false;
   #joined = false;
@@ -21,13 +23,23 @@ export class Tab {
   constructor(place, to) {
     this.#place = place;
     this.#to = to;
+    // Between the pages: a worker that computes hears nothing.
+    this.#pages = new BroadcastChannel(leadership(place));
+    this.#pages.onmessage = () => this.#leads && this.#again();
     this.#listen(true);
     this.#start();
+  }
+
+  /** Ends whichever worker leads, whatever it is doing. */
+  interrupt() {
+    if (this.#leads) this.#again();
+    else this.#pages.postMessage('end');
   }
 
   /** For good. `gracefully` is awaited while the worker puts its files away. */
   async stop(gracefully) {
     this.#stopped = true;
+    this.#pages.close();
     this.#listen(false);
     const worker = this.#worker;
     if (worker && gracefully) {
@@ -61,14 +73,15 @@ export class Tab {
     const id = crypto.randomUUID();
     const worker = (this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'walferry' }));
     const channel = (this.#channel = new BroadcastChannel(between(id)));
-    const take = (post) => ({ data }) => {
+    const take = (from) => ({ data }) => {
+      const post = (message) => from.postMessage(message);
       if (data.failed) this.#fail(data.failed);
       else if (data.broken) this.#again();
-      else if (data.welcome) this.#welcome(post, data.welcome);
+      else if (data.welcome) this.#welcome(post, data.welcome, from === worker);
       else this.#to.message(data, post);
     };
-    channel.onmessage = take((message) => channel.postMessage(message));
-    worker.onmessage = take((message) => worker.postMessage(message));
+    channel.onmessage = take(channel);
+    worker.onmessage = take(worker);
     worker.onerror = (event) => {
       event.preventDefault?.();
       const why = event.message ?? 'its script could not be loaded';
@@ -78,8 +91,9 @@ export class Tab {
     worker.postMessage({ join: { id, ...this.#place } });
   }
 
-  #welcome(post, news) {
+  #welcome(post, news, ours) {
     this.#joined = true;
+    this.#leads = ours;
     this.#to.welcome(post, news);
   }
 
@@ -99,5 +113,6 @@ export class Tab {
     this.#worker?.terminate();
     this.#channel?.close();
     this.#worker = this.#channel = undefined;
+    this.#leads = false;
   }
 }

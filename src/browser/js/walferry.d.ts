@@ -6,10 +6,20 @@
 
 /** What to open, and how. */
 export interface OpenOptions extends UpdateOptions {
-  /** Where the Worker is, for instance `https://walferry.example.workers.dev`. */
+  /**
+   * Where the Worker is, for instance `https://walferry.example.workers.dev`; or the bucket, `https://bucket.s3.eu-west-1.amazonaws.com`; or
+   * the server of files.
+   */
   url: string | URL;
-  /** The name of the database there. */
+  /** The name of the database there; of a bucket or of files, the path of the replica below `url`, which may be empty. */
   database: string;
+  /**
+   * What is there: a Worker; a bucket that anyone may list and read (`s3`); a server that shows what is in its folders (`files`). The
+   * replica may be Litestream's.
+   */
+  replica?: 'worker' | 's3' | 'files';
+  /** How often to look for changes where none are pushed: milliseconds. 2,000 at a Worker, otherwise 5,000. */
+  poll?: number;
   /**
    * A token that may read it, or a function that yields one: it is called whenever one is needed, so that it can fetch a
    * new one when the last is over. Databases that the Worker shows to everybody need none.
@@ -99,7 +109,10 @@ export interface Result<Row extends readonly Value[] = Value[]> {
 export interface QueryOptions {
   /** At most so many rows. */
   limit?: number;
-  /** The promise is rejected with `ABORTED`; an answer that is under way is dropped. */
+  /**
+   * The promise is rejected with `ABORTED`, at once. A statement that goes on running is ended a third of a second later, with the worker
+   * that runs it: the next one, of this tab or another, answers what else was asked; a transaction that was open is gone.
+   */
   signal?: AbortSignal;
 }
 

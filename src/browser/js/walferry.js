@@ -11,8 +11,8 @@ export { persist, storage } from './storage.js';
  * Opens the local copy of a database, restores it if there is none, and brings it to the newest state.
  * With `offline`, an existing copy is opened as it is; with `atOnce`, what is not here yet is brought as it is read.
  */
-export async function open({ url, database, token = '', onProgress, signal, offline = false, atOnce = false, follow = false }) {
-  const place = placeOf(url, database);
+export async function open({ token = '', onProgress, signal, offline = false, atOnce = false, follow = false, ...where }) {
+  const place = placeOf(where);
   const given = tokenOf(token);
   checkBrowser();
   const db = new Database(place, given);

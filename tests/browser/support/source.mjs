@@ -58,7 +58,8 @@ export async function source(to, name, { pageSize = 4096, autoVacuum = 0, shippe
   return server;
 }
 
-async function startApplication(path, pageSize, autoVacuum) {
+/** An application that does what it is told, `run(statements)`, to its database at `path`. */
+export async function startApplication(path, pageSize = 4096, autoVacuum = 0) {
   const script = inRoot('tests', 'browser', 'support', 'application.py');
   const child = leash(spawn('python3', [script, path, String(pageSize), String(autoVacuum)], { stdio: ['pipe', 'pipe', 'inherit'] }));
   const ended = new Promise((resolve) => child.once('exit', resolve));
