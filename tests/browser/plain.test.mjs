@@ -152,6 +152,5 @@ test('what is no replica, and what is asked wrongly, is said', async () => {
   assert.match(await said({ url: at.bucket, database: '../app', replica: 's3' }), /^INVALID: /);
   assert.match(await said({ url: at.bucket, database: 'a b', replica: 's3' }), /^INVALID: /);
   assert.match(await said({ url: at.bucket, database: 'app', replica: 'ftp' }), /^INVALID: /);
-  assert.match(await said({ url: at.bucket, database: 'app', replica: 's3', poll: 1 }), /^INVALID: /);
   assert.match(await said({ url: at.bucket, database: 'app/own.db' }), /^INVALID: .*replica/);
 });

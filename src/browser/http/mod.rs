@@ -1,10 +1,13 @@
 //! A replica behind a Worker, or in a bucket or a folder, read over `fetch`.
 
+#[cfg(feature = "browser")]
 mod at_once;
 mod json;
+#[cfg(feature = "browser")]
 mod plain;
 mod request;
 
+#[cfg(feature = "browser")]
 pub use at_once::AtOnce;
 
 use std::cell::Cell;
@@ -102,6 +105,7 @@ impl HttpStore {
     }
 
     /// The same, and nothing waits.
+    #[cfg(feature = "browser")]
     fn at_once(self) -> Self {
         Self {
             at_once: true,
@@ -121,6 +125,8 @@ impl HttpStore {
 
     /// What leads from `from` to the newest state; nothing if that is it.
     pub async fn plan(&self, from: Position) -> std::result::Result<Plan, BrowserError> {
+        // The module without SQLite reads Workers only, and is kept as small as that.
+        #[cfg(feature = "browser")]
         if self.is_plain() {
             return plain::newest(self, from).await;
         }
@@ -156,7 +162,7 @@ impl HttpStore {
             signal: self.signal.as_ref(),
             head,
         };
-        match self.at_once {
+        match cfg!(feature = "browser") && self.at_once {
             true => request.send_at_once(),
             false => request.send().await,
         }

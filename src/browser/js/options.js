@@ -3,6 +3,8 @@ import { WalferryError } from './error.js';
 
 /** Whose database it is: what speaks S3 and what serves files is told apart by what its address begins with. */
 const REPLICAS = { worker: '', s3: 's3+', files: 'files+' };
+const NAME = /^[a-z0-9][a-z0-9_-]{0,62}$/;
+const PATH = /^(?!.*(^|\/)[.]+(\/|$))([\w.-]+(\/[\w.-]+)*)?$/;
 
 /** Which database: `{ url, database }`, in the one form that names its copy, and how often there is a look where nothing is pushed. */
 export function placeOf({ url, database = '', replica = 'worker', poll = replica === 'worker' ? 2000 : 5000 }) {
@@ -13,15 +15,12 @@ export function placeOf({ url, database = '', replica = 'worker', poll = replica
     throw new WalferryError('INVALID', `${url} is not an address; one looks like https://walferry.example.workers.dev.`);
   }
   if (!/^https?:$/.test(address.protocol)) throw new WalferryError('INVALID', `${url} is not an address of a Worker: it must start with https://.`);
-  if (!Object.hasOwn(REPLICAS, replica)) throw new WalferryError('INVALID', `${replica} is no kind of replica: that is worker, s3 or files.`);
-  if (!(poll >= 100)) throw new WalferryError('INVALID', `it cannot be polled every ${poll} milliseconds: give 100 at least.`);
-  if (replica === 'worker' && !/^[a-z0-9][a-z0-9_-]{0,62}$/.test(database)) {
-    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first. For a bucket or a folder, say which by replica.`);
+  const prefix = REPLICAS[replica];
+  if (typeof prefix !== 'string') throw new WalferryError('INVALID', `${replica} is no kind of replica: that is worker, s3 or files.`);
+  if (!(prefix ? PATH : NAME).test(database)) {
+    throw new WalferryError('INVALID', `${database} is not a name of a database: that is up to 63 lowercase letters, digits, - and _, with a letter or digit first; of a replica s3 or files, a path of letters, digits, - _ . and /.`);
   }
-  if (replica !== 'worker' && !/^$|^(?!.*(^|\/)[.]+(\/|$))[\w.-]+(\/[\w.-]+)*$/.test(database)) {
-    throw new WalferryError('INVALID', `${database} is not a path of a replica: that is letters, digits, - _ . and / in between.`);
-  }
-  return { url: REPLICAS[replica] + address.origin + address.pathname.replace(/\/+$/, ''), database, poll };
+  return { url: prefix + address.origin + address.pathname.replace(/\/+$/, ''), database, poll: poll >= 100 ? poll : 100 };
 }
 
 /** A function that yields a token, whichever way it was given. */

@@ -7,7 +7,7 @@
 import type { ErrorCode, FollowState, OpenOptions, Position, UpdateOptions } from './walferry.js';
 
 /** What to open, and how. */
-export interface OpenCopyOptions extends Omit<OpenOptions, 'follow' | 'atOnce'> {
+export interface OpenCopyOptions extends Omit<OpenOptions, 'follow' | 'atOnce' | 'replica' | 'poll'> {
   /** The wasm, where it is not to be fetched from beside the module. */
   wasm?: string | URL | Request | Response | BufferSource | WebAssembly.Module;
 }

@@ -11,8 +11,8 @@ import { Updates } from './updates.js';
 export { WalferryError };
 
 /** Opens the copy of a database, restores it if there is none, and brings it to the newest state. */
-export async function openCopy({ token = '', wasm, onProgress, signal, offline = false, ...where }) {
-  const place = placeOf(where);
+export async function openCopy({ token = '', wasm, onProgress, signal, offline = false, url, database }) {
+  const place = placeOf({ url, database });
   const given = tokenOf(token);
   checkBrowser();
   await until(init(wasm && { module_or_path: wasm }), signal);

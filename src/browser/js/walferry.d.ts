@@ -18,7 +18,7 @@ export interface OpenOptions extends UpdateOptions {
    * replica may be Litestream's.
    */
   replica?: 'worker' | 's3' | 'files';
-  /** How often to look for changes where none are pushed: milliseconds. 2,000 at a Worker, otherwise 5,000. */
+  /** How often to look for changes where none are pushed: milliseconds, 100 at least. 2,000 at a Worker, otherwise 5,000. */
   poll?: number;
   /**
    * A token that may read it, or a function that yields one: it is called whenever one is needed, so that it can fetch a
