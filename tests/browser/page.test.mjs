@@ -35,14 +35,14 @@ test('restores, answers, and shows what is written later, on the same connection
   await page.locator('#cell-0-0', { hasText: /^5$/ }).waitFor();
   assert.deepEqual(await rows(page).first().locator('[role=gridcell]').allTextContents(), ['5', 'thing 5', '6.25']);
 
-  await page.locator('.switch').click();
+  await page.locator('#position .switch').click();
   await server.run("insert into item (name, price) values ('written later', 100)");
   await server.settle();
   await page.locator('#refresh').click();
   await rows(page).nth(5).waitFor();
   assert.deepEqual(await rows(page).first().locator('[role=gridcell]').allTextContents(), ['6', 'written later', '100']);
 
-  await page.locator('.switch').click();
+  await page.locator('#position .switch').click();
   await server.run("insert into item (name, price) values ('while following', 200)");
   await page.locator('[role=gridcell]', { hasText: 'while following' }).waitFor();
   assert.equal(await page.locator('#position-txid').getAttribute('title'), await server.txid());
