@@ -3,7 +3,7 @@
 //!
 //! Statements with no await between them are written together or not at all.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -40,6 +40,8 @@ const MAX_SEGMENTS: usize = 100_000;
 pub(super) struct Ledger {
     sql: SqlStorage,
     storage: Storage,
+    /// As it was last read or written; nobody else writes.
+    state: RefCell<Option<State>>,
     /// Objects were added or forgotten since somebody last asked.
     changed: Cell<bool>,
     /// How often everything was forgotten.
@@ -80,6 +82,7 @@ impl Ledger {
         Self {
             sql,
             storage,
+            state: RefCell::new(None),
             changed: Cell::new(false),
             generation: Cell::new(0),
             kept_bytes: Cell::new(None),
@@ -88,12 +91,19 @@ impl Ledger {
 
     /// What was known when this was last written.
     pub(super) fn open(&self) -> Result<State, Failure> {
+        if let Some(state) = &*self.state.borrow() {
+            return Ok(state.clone());
+        }
         self.sql.exec(SCHEMA, None)?;
-        Ok(self.note(STATE)?.map_or(State::Rebuilding(None), State::with_tip))
+        let state = self.note(STATE)?.map_or(State::Rebuilding(None), State::with_tip);
+        self.state.replace(Some(state.clone()));
+        Ok(state)
     }
 
     pub(super) fn set(&self, state: &State) -> Result<(), Failure> {
-        self.set_note(STATE, state)
+        self.set_note(STATE, state)?;
+        self.state.replace(Some(state.clone().with_tip()));
+        Ok(())
     }
 
     /// What was noted under a name, if it can be read.
