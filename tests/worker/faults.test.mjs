@@ -8,9 +8,10 @@ import { test } from 'node:test';
 import { inRoot } from '../../scripts/lib/root.mjs';
 import { Database, START } from './support/database.mjs';
 import { hex16 } from './support/ltx.mjs';
-import { code, worker } from './support/worker.mjs';
+import { BUCKET, code, worker } from './support/worker.mjs';
 
-const { put, get, json, objects, raw, send } = await worker({ from: 'worker-faults' });
+// The bucket is the question: all segments go there at once.
+const { put, get, json, objects, raw, send } = await worker({ from: 'worker-faults', variables: BUCKET });
 const plant = (key, bytes, headers) => json('POST', `/v1/-/plant/${key}`, { body: bytes, headers });
 const uproot = (key) => json('POST', `/v1/-/uproot/${key}`);
 const rebuild = (db) => json('POST', `/v1/${db}/rebuild`);
