@@ -193,6 +193,8 @@ fn an_upload_of_64_pages_takes_few_milliseconds_of_cpu() {
         .unwrap();
     runtime.block_on(async {
         for (name, words, limit) in [("kept", 8, 8.0), ("bucket", 1, 20.0)] {
+            // No more than are kept.
+            let count = if name == "kept" { count.min(250) } else { count };
             let (upload, question, bytes) = measured(&worker, name, words, count).await;
             println!("{name}: {count} uploads of {PAGES} pages, {bytes} bytes each: {upload:.2} ms of CPU; a request that reads nothing takes {question:.2}");
             assert_eq!(bytes <= 64 << 10, name == "kept", "{bytes}");
