@@ -144,7 +144,7 @@ test('a question without an end is stopped, and the next is answered', async (t)
   for (const live of [true, false]) {
     await page.locator('#live').setChecked(live);
     await ask(page, endless);
-    await page.locator('#run', { hasText: 'Stop' }).press('Enter');
+    await page.locator('#run', { hasText: 'Stop' }).click();
     await page.locator('#outcome', { hasText: /^stopped$/ }).waitFor();
     await ask(page, `select 'and on, ${live}'`);
     await cell(page, new RegExp(`^and on, ${live}$`)).waitFor();

@@ -1,6 +1,6 @@
 // Where SQL is written: CodeMirror, which knows the tables. It lives in a shadow root, so that its styles are adopted
 // there, as the page's security policy wants it.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import { autocompletion, closeBrackets, closeBracketsKeymap, closeCompletion, completionKeymap } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { SQLite, sql } from '@codemirror/lang-sql';
 import { HighlightStyle, bracketMatching, syntaxHighlighting } from '@codemirror/language';
@@ -49,8 +49,9 @@ export class Editor {
     const recalled = (text) => text !== undefined && (this.write(text), true);
     const atStart = ({ state }) => state.selection.main.empty && state.doc.lineAt(state.selection.main.head).number === 1;
     const atEnd = ({ state }) => state.selection.main.empty && state.doc.lineAt(state.selection.main.head).number === state.doc.lines;
+    // What could be completed is of no use then, and would lie over the button that stops it.
     const ours = [
-      { key: 'Mod-Enter', run: () => (run(), true) },
+      { key: 'Mod-Enter', run: (view) => (closeCompletion(view), run(), true) },
       { key: 'Alt-ArrowUp', run: () => recalled(older()) },
       { key: 'Alt-ArrowDown', run: () => recalled(newer()) },
     ];
