@@ -1,11 +1,12 @@
 // The page, in build/site/ as the Worker serves it: one script and one style sheet of its own, and the package beside them.
 import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { build } from 'esbuild';
 import { inRoot } from '../lib/root.mjs';
 import { replaceFolder } from './swap.mjs';
 
 export async function makeSite() {
+  // Installed by the setup, which the scripts that import this one begin with.
+  const { build } = await import('esbuild');
   await replaceFolder(inRoot('build', 'site'), async (dir) => {
     const { metafile } = await build({
       entryPoints: { app: inRoot('www', 'app.js'), style: inRoot('www', 'style', 'main.css') },
