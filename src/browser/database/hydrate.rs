@@ -5,12 +5,12 @@ use std::collections::VecDeque;
 
 use futures_util::{StreamExt, stream};
 
-use super::part::{is_gone, pages_in};
+use super::part::is_gone;
 use super::{Database, Phase, Progress, State};
 use crate::browser::Error;
 use crate::browser::distant::Read;
 use crate::browser::file::{File, WriteBuffer};
-use crate::ltx::{DbSum, PageCrc, Pgno};
+use crate::ltx::{DbSum, PageCrc, PageSize, Pgno};
 use crate::store::Source;
 
 /// Pages that are asked for together.
@@ -159,7 +159,7 @@ impl<F: File> Database<F> {
         while from.0 <= state.commit {
             let last = Pgno(
                 from.0
-                    .saturating_add(pages_in(GROUP, state.page_size))
+                    .saturating_add(pages_of(GROUP, state.page_size))
                     .saturating_sub(1)
                     .min(state.commit),
             );
@@ -234,4 +234,8 @@ impl<F: File> Database<F> {
             total_bytes: bytes.saturating_add(each.saturating_mul(total.saturating_sub(pages))),
         }
     }
+}
+
+fn pages_of(bytes: usize, page_size: PageSize) -> u32 {
+    u32::try_from(bytes / page_size.len()).unwrap_or(1).max(1)
 }

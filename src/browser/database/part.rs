@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::{Database, State};
 use crate::browser::Error;
-use crate::browser::distant::{Far, Mapped};
+use crate::browser::distant::{Far, Mapped, ReadAhead};
 use crate::browser::file::{self, File, WriteBuffer};
 use crate::ltx::{PageSize, Pgno, Txid};
 use crate::replica::PageSet;
@@ -18,10 +18,6 @@ use crate::{restore, store};
 
 /// How to come to a state that is somewhere else: that of a transaction, or the newest.
 pub type Reach = Box<dyn Fn(Option<Txid>) -> Rc<dyn Far>>;
-
-/// What is brought at once, at the least and, for who reads on and on, at the most.
-const BLOCK: usize = 64 * 1024;
-const LONGEST: usize = 1024 * 1024;
 
 /// What is here, and how to come to the rest.
 pub(super) struct Part {
@@ -32,8 +28,7 @@ pub(super) struct Part {
     is_verified: bool,
     reach: Option<Reach>,
     mapped: Option<Mapped<Rc<dyn Far>>>,
-    /// The block after the last that was brought for a reader, and how many were.
-    ahead: (u32, u32),
+    ahead: ReadAhead,
 }
 
 impl Part {
@@ -45,7 +40,7 @@ impl Part {
             is_verified: true,
             reach: None,
             mapped: None,
-            ahead: (0, 0),
+            ahead: ReadAhead::default(),
         }
     }
 
@@ -98,16 +93,9 @@ impl Part {
 
     /// The missing pages with which this one is brought.
     fn neighbours(&mut self, pgno: Pgno, state: State) -> Vec<Pgno> {
-        let pages = pages_in(BLOCK, state.page_size);
+        let pages = ReadAhead::pages(state.page_size);
         let block = pgno.0.saturating_sub(1).checked_div(pages).unwrap_or_default();
-        let (next, count) = self.ahead;
-        let longest = u32::try_from(LONGEST / BLOCK).unwrap_or(1);
-        let count = match block == next && count > 0 {
-            true => count.saturating_mul(2).min(longest),
-            false => 1,
-        };
-        let end = block.saturating_add(count);
-        self.ahead = (end, count);
+        let end = block.saturating_add(self.ahead.blocks(block));
         let first = block.saturating_mul(pages).saturating_add(1);
         let last = end.saturating_mul(pages).min(state.commit);
         self.missing(Pgno(first)..=Pgno(last), state.page_size).collect()
@@ -237,10 +225,6 @@ impl<F: File> Database<F> {
             None => Ok(()),
         }
     }
-}
-
-pub(super) fn pages_in(bytes: usize, page_size: PageSize) -> u32 {
-    u32::try_from(bytes / page_size.len()).unwrap_or(1).max(1)
 }
 
 /// What the map names is not there any more.

@@ -5,10 +5,12 @@
 
 mod blocks;
 mod mapped;
+mod read_ahead;
 
 pub use mapped::{Far, Mapped, Read};
+pub use read_ahead::ReadAhead;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use super::Error;
 use super::file;
@@ -17,9 +19,6 @@ use crate::ltx::{PageSize, Pgno, Timestamp};
 use crate::replica::Position;
 use blocks::Blocks;
 
-/// What is brought at once, at the least and, by who reads on and on, at the most.
-const BLOCK: usize = 64 * 1024;
-const LONGEST: usize = 1024 * 1024;
 /// What is kept.
 const KEPT: usize = 64 * 1024 * 1024;
 
@@ -27,8 +26,7 @@ const KEPT: usize = 64 * 1024 * 1024;
 pub struct Distant<S> {
     mapped: RefCell<Mapped<S>>,
     blocks: RefCell<Blocks>,
-    /// The block after the last that was brought, and how many were brought with it.
-    ahead: Cell<(u32, u32)>,
+    ahead: RefCell<ReadAhead>,
     /// Why it could not be read.
     failure: RefCell<Option<Error>>,
 }
@@ -37,13 +35,11 @@ impl<S: Far> Distant<S> {
     /// Asks where the first pages are. The state is the one that `far` tells of.
     pub fn open(far: S) -> Result<Self, Error> {
         let mapped = Mapped::open(far)?;
-        let pages = u32::try_from(BLOCK / mapped.page_size().len())
-            .unwrap_or(1)
-            .max(1);
+        let pages = ReadAhead::pages(mapped.page_size());
         Ok(Self {
             blocks: RefCell::new(Blocks::new(mapped.page_size(), pages, KEPT)),
             mapped: RefCell::new(mapped),
-            ahead: Cell::default(),
+            ahead: RefCell::default(),
             failure: RefCell::default(),
         })
     }
@@ -84,13 +80,7 @@ impl<S: Far> Distant<S> {
         }
         let mut blocks = self.blocks.borrow_mut();
         let block = blocks.block_of(pgno);
-        let (next, count) = self.ahead.get();
-        let longest = u32::try_from(LONGEST / BLOCK).unwrap_or(1);
-        let count = match block == next && count > 0 {
-            true => count.saturating_mul(2).min(longest),
-            false => 1,
-        };
-        self.ahead.set((block.saturating_add(count), count));
+        let count = self.ahead.borrow_mut().blocks(block);
         let mut mapped = self.mapped.borrow_mut();
         let pages = blocks.pages(block, count, mapped.commit());
         blocks.make_room(block, count);

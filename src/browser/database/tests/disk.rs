@@ -61,6 +61,17 @@ pub(super) fn files(power: &Rc<Power>) -> Files<Rc<Disk>> {
     }
 }
 
+/// A number below so many, another each time, by a seed.
+pub(super) fn coin(seed: u64) -> impl FnMut(u32) -> u32 {
+    let mut random = seed | 1;
+    move |sides| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % u64::from(sides)) as u32
+    }
+}
+
 impl Disk {
     /// After a crash: `coin` says of each unflushed change whether it survives, and how much of a write.
     pub(super) fn crash(&self, coin: &mut impl FnMut(u32) -> u32) {

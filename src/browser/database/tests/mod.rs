@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
-use self::disk::{Disk, Power, files};
+use self::disk::{Disk, Power, coin, files};
 use super::*;
 use crate::browser::Error;
 use crate::browser::test_replica::Replica;
@@ -189,13 +189,7 @@ proptest! {
         images in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..12), 2..5),
         seed: u64,
     ) {
-        let mut random = seed | 1;
-        let mut coin = move |sides: u32| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random % u64::from(sides)) as u32
-        };
+        let mut coin = coin(seed);
         let mut replica = Replica::new(512, Codec::Lz4);
         let power = Rc::new(Power::default());
         let files = files(&power);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
-use super::disk::{Disk, Power, files};
+use super::disk::{Disk, Power, coin, files};
 use super::{Database, Files, Reach, again, content, image};
 use crate::browser::Error;
 use crate::browser::distant::Far;
@@ -223,13 +223,7 @@ proptest! {
         asked in proptest::collection::vec(0u64..12, 0..4),
         seed: u64,
     ) {
-        let mut random = seed | 1;
-        let mut coin = move |sides: u32| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
-            (random % u64::from(sides)) as u32
-        };
+        let mut coin = coin(seed);
         let mut replica = Replica::new(512, Codec::Lz4);
         let power = Rc::new(Power::default());
         let files: Files = files(&power);
