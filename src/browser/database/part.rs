@@ -88,7 +88,8 @@ impl Part {
 
     /// Asks anew where pages lie: what the map names was merged and deleted.
     pub(super) fn map_again(&mut self) {
-        self.mapped = None;
+        // What it brought stays what it was.
+        self.is_verified &= self.mapped.take().is_none_or(|mapped| mapped.is_verified());
     }
 
     /// The missing pages with which this one is brought.
@@ -173,7 +174,7 @@ impl<F: File> Database<F> {
     pub fn reach(&self, reach: Reach) {
         if let Some(part) = &mut *self.part.borrow_mut() {
             part.reach = Some(reach);
-            part.mapped = None;
+            part.map_again();
         }
     }
 

@@ -109,6 +109,8 @@ fn a_page_is_brought_when_it_is_read_and_once() {
         assert!(!copy.state().unwrap().is_whole);
         assert_eq!(read(&copy, 300).unwrap(), [300u32 as u8; 512]);
         assert_eq!(copy.is_verified(), is_verified);
+        copy.reach(reach(&store, &reads));
+        assert_eq!(copy.is_verified(), is_verified, "what has come is what it was");
         let before = reads.get();
         assert_eq!(read(&copy, 301).unwrap(), [301u32 as u8; 512]);
         assert_eq!(reads.get(), before, "it came with its neighbour");
