@@ -2,12 +2,13 @@
 //! listings, restore plans and ranges of segments.
 //!
 //! A request goes through `route` (which thing, which method) and `auth` (may they), then to the Durable Object of its
-//! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), and the
-//! head and the listing are remembered (`ledger`), and short segments kept until they are part of something larger. Beyond
-//! those, R2 is the truth: an object that has forgotten everything reads it
-//! again (`rebuild`), and follows its segments as a chain (`chain`). By alarm it keeps the replica in order (`upkeep`). Only the bytes of committed segments come straight
-//! from R2 (`download`). A part of a bucket that another program fills is served the same way (`attached`). Nothing here may panic on what a client sends, for a panic ends the wasm instance and with it
-//! every request in flight: whatever is wrong is a `Failure`, which becomes a status and a sentence.
+//! database (`database`): there uploads are proven (`creation`) and committed one after the other (`entry`), the head and
+//! the listing are remembered, and short segments are kept until they are part of something larger (`ledger`). Beyond
+//! those, R2 is the truth: an object that has forgotten everything reads it again (`rebuild`), and follows its segments as
+//! a chain (`chain`). By alarm it keeps the replica in order (`upkeep`). The bytes of segments that are in R2 come straight
+//! from there (`download`). A part of a bucket that another program fills is served the same way (`attached`). Nothing here
+//! may panic on what a client sends, for a panic ends the wasm instance and with it every request in flight: whatever is
+//! wrong is a `Failure`, which becomes a status and a sentence.
 //!
 //! # The interface
 //!
