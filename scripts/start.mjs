@@ -15,7 +15,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
 import { whenParentEnds } from './lib/parents.mjs';
-import { calledFrom, inRoot } from './lib/root.mjs';
+import { calledFrom, inRoot, walferry } from './lib/root.mjs';
 import { Failure, main } from './lib/run.mjs';
 import { setup } from './setup.mjs';
 import { start } from './start/programs.mjs';
@@ -55,7 +55,7 @@ await main(async () => {
       while (!existsSync(database)) await Promise.race([sleep(50), failOn(programs)]);
     }
     const ferry = ['replicate', '--log-level', 'warn', ...(setWal ? ['--set-wal'] : []), database, replica];
-    programs.push(start('walferry', inRoot('target', 'release', 'walferry'), ferry, { WALFERRY_TOKEN: secrets.write }));
+    programs.push(start('walferry', walferry, ferry, { WALFERRY_TOKEN: secrets.write }));
     running.unshift(...programs);
 
     const ended = failOn(programs);
@@ -113,7 +113,7 @@ function welcome({ worker, name, database, replica, secrets, own }) {
 
   Open this page        ${worker.url}/#db=${name}&token=${secrets.read}${own ? '' : ask}
 
-  Or restore it here    WALFERRY_TOKEN=${secrets.read} ${here(inRoot('target', 'release', 'walferry'))} restore -o copy.db ${replica}
+  Or restore it here    WALFERRY_TOKEN=${secrets.read} ${here(walferry)} restore -o copy.db ${replica}
 
   Ctrl-C ends everything.
 `;

@@ -46,7 +46,7 @@ export const stages = {
   worker: {
     about: 'the Worker on workerd',
     tests: true,
-    commands: () => nodeTests('tests/worker', 'tests/scripts'),
+    commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests('tests/worker', 'tests/scripts')],
   },
   browser: {
     about: 'the browser module in Chromium',

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { inRoot } from '../../scripts/lib/root.mjs';
+import { inRoot, walferry } from '../../scripts/lib/root.mjs';
 import { nameOf } from '../../scripts/start/state.mjs';
 import { temporaryFolder } from './support.mjs';
 
@@ -34,7 +34,7 @@ async function page(child) {
 const sql = (database, statement) => execFileSync('python3', ['-c', 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); print(d.execute(sys.argv[2]).fetchall()); d.commit()', database, statement], { encoding: 'utf8' }).trim();
 
 function restore({ url, name, token }, out) {
-  execFileSync(inRoot('target', 'release', 'walferry'), ['restore', '-o', out, `${url}/v1/${name}`], { env: { ...process.env, WALFERRY_TOKEN: token }, stdio: 'pipe' });
+  execFileSync(walferry, ['restore', '-o', out, `${url}/v1/${name}`], { env: { ...process.env, WALFERRY_TOKEN: token }, stdio: 'pipe' });
 }
 
 async function until(what, holds) {

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { leash } from '../../../scripts/lib/leash.mjs';
-import { inRoot } from '../../../scripts/lib/root.mjs';
+import { inRoot, walferry } from '../../../scripts/lib/root.mjs';
 import { READ, WRITE, worker } from '../../worker/support/worker.mjs';
 
 export { READ, worker };
@@ -84,9 +84,8 @@ export async function startApplication(path, pageSize = 4096, autoVacuum = 0) {
 
 /** Where the native walferry is. */
 export function program() {
-  const path = process.env.WALFERRY ?? inRoot('target', 'release', 'walferry');
-  if (!existsSync(path)) throw new Error(`there is no ${path}; build it: npm run build native`);
-  return path;
+  if (!existsSync(walferry)) throw new Error(`there is no ${walferry}; build it: npm run build native`);
+  return walferry;
 }
 
 /** `walferry replicate`; `started` once the replica has a position. */
