@@ -1,8 +1,10 @@
 // The Worker on workerd, and a client of it.
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { after } from 'node:test';
 import { startWorker } from '../../../scripts/worker/start.mjs';
@@ -21,13 +23,24 @@ export async function worker({ from, variables = TOKENS, state } = {}) {
   const log = new PassThrough();
   const lines = [];
   log.on('data', (chunk) => lines.push(String(chunk)));
-  const started = await startWorker({ port: 0, state: dir, variables, log, from });
+  const children = [];
+  const note = ({ process: child }) => children.push(child);
+  subscribe('child_process', note);
+  const started = await startWorker({ port: 0, state: dir, variables, log, from }).finally(() => unsubscribe('child_process', note));
+  const runtime = children.find(({ spawnfile }) => basename(spawnfile) === 'workerd');
   const stop = async () => {
     await started.stop();
     if (!state) rmSync(dir, { recursive: true, force: true });
   };
+  /** Ends workerd in the midst of all that it does. */
+  const kill = async () => {
+    const ended = once(runtime, 'exit');
+    runtime.kill('SIGKILL');
+    await ended;
+    await stop();
+  };
   if (!state) after(stop);
-  return { ...client(started.url), stop, log: () => lines.join('') };
+  return { ...client(started.url), stop, kill, pid: runtime.pid, log: () => lines.join('') };
 }
 
 function client(url) {
