@@ -18,6 +18,7 @@
 //! * [`replica`], what a replica is: keys, levels, positions, restore plans, page maps;
 //! * [`store`], the trait through which a replica's objects are listed, read and created;
 //! * [`merge`], which makes one segment of many;
+//! * [`json`], which reads what the builds for WebAssembly are told;
 //! * `token`, who may do what at a Worker (without the browser);
 //! * [`restore`], which turns a replica in a store back into a database, and proves the result.
 //!
@@ -27,6 +28,7 @@
 #[cfg(test)]
 extern crate self as walferry;
 
+pub mod json;
 pub mod ltx;
 pub mod merge;
 pub mod replica;

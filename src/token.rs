@@ -7,11 +7,13 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sha2::Sha256;
 
+use crate::json::{FromJson, Json};
+
 /// What a token lets its bearer do; each includes the ones before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// Restore and follow.
@@ -23,7 +25,7 @@ pub enum Scope {
 }
 
 /// What a token says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// The database's name, or `*` for all.
     #[serde(rename = "db")]
@@ -53,15 +55,8 @@ pub enum Refused {
     Expired,
 }
 
-/// The first part of every token.
-#[derive(Serialize, Deserialize)]
-struct Head<'a> {
-    alg: &'a str,
-    typ: Option<&'a str>,
-    /// Extensions that must be understood: none is.
-    #[serde(skip_serializing)]
-    crit: Option<serde::de::IgnoredAny>,
-}
+/// The first part of every token of ours.
+const HEAD: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
 impl Key {
     /// A key of these bytes, if they are enough.
@@ -89,17 +84,8 @@ impl fmt::Debug for Key {
 impl Claims {
     /// As a token that says so.
     pub fn sign(&self, key: &Key) -> Result<String, serde_json::Error> {
-        let head = Head {
-            alg: "HS256",
-            typ: Some("JWT"),
-            crit: None,
-        };
-        let part = |json: String| BASE64.encode(json);
-        let text = format!(
-            "{}.{}",
-            part(serde_json::to_string(&head)?),
-            part(serde_json::to_string(self)?)
-        );
+        let claims = serde_json::to_string(self)?;
+        let text = format!("{}.{}", BASE64.encode(HEAD), BASE64.encode(claims));
         let signature = BASE64.encode(key.sign(&text));
         Ok(format!("{text}.{signature}"))
     }
@@ -126,13 +112,34 @@ impl Claims {
 
     fn read(text: &str) -> Option<Self> {
         let (head, claims) = text.split_once('.')?;
-        let decoded = |part: &str| String::from_utf8(BASE64.decode(part).ok()?).ok();
-        let head = decoded(head)?;
-        let head: Head<'_> = serde_json::from_str(&head).ok()?;
-        if head.alg != "HS256" || head.crit.is_some() {
+        let (head, claims) = (BASE64.decode(head).ok()?, BASE64.decode(claims).ok()?);
+        let head = Json::parse(&head)?;
+        // Under `crit` are extensions that must be understood: none is.
+        if head.field("alg")?.text()? != "HS256" || !head.field("crit")?.is_null() {
             return None;
         }
-        serde_json::from_str(&decoded(claims)?).ok()
+        Self::from_json(Json::parse(&claims)?)
+    }
+}
+
+impl FromJson for Claims {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            database: json.get("db")?,
+            scope: json.get("scope")?,
+            expires: json.get("exp")?,
+        })
+    }
+}
+
+impl FromJson for Scope {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        match &*json.text()? {
+            "read" => Some(Self::Read),
+            "write" => Some(Self::Write),
+            "admin" => Some(Self::Admin),
+            _ => None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::crc64::{crc64, extend};
 use super::{PageSize, Pgno};
+use crate::json::{FromJson, Json};
 
 /// x^64 + x^4 + x^3 + x + 1, reflected.
 const POLYNOMIAL: u64 = 0xD800_0000_0000_0000;
@@ -81,6 +82,12 @@ impl<'de> Deserialize<'de> for DbSum {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         text.parse()
             .map_err(|_| serde::de::Error::custom("a database sum is 16 lowercase hexadecimal digits"))
+    }
+}
+
+impl FromJson for DbSum {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        json.parsed()
     }
 }
 

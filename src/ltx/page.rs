@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{Error, Result};
+use crate::json::{FromJson, Json};
 
 /// The number of a database page, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -74,6 +75,12 @@ impl TryFrom<u32> for PageSize {
 
     fn try_from(bytes: u32) -> Result<Self> {
         Self::new(bytes)
+    }
+}
+
+impl FromJson for PageSize {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Self::new(json.integer()?).ok()
     }
 }
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{FromJson, Json};
+
 /// Counts a database's sync batches, from 1; 0 stands for the empty replica before the first.
 ///
 /// Written everywhere as 16 lowercase hexadecimal digits.
@@ -60,10 +62,22 @@ impl<'de> Deserialize<'de> for Txid {
     }
 }
 
+impl FromJson for Txid {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        json.parsed()
+    }
+}
+
 /// Unix time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
+
+impl FromJson for Timestamp {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        json.integer().map(Self)
+    }
+}
 
 #[cfg(test)]
 mod tests {

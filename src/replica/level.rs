@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{FromJson, Json};
+
 /// A level of a replica: 0 holds what was shipped, 1 to 8 what was compacted from the level below, 9 snapshots.
 ///
 /// Beyond them are walferry's own shelves, where Litestream never looks: objects there are named by transactions as
@@ -78,5 +80,11 @@ impl TryFrom<u8> for Level {
 
     fn try_from(level: u8) -> Result<Self, Self::Error> {
         Self::any(level).ok_or("a level is a number from 0 to 9, a shelf beside them one from 10 to 12")
+    }
+}
+
+impl FromJson for Level {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        json.integer().and_then(Self::any)
     }
 }

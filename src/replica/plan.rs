@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Level, SegmentId, SegmentInfo};
+use crate::json::{FromJson, Json};
 use crate::ltx::{Timestamp, Txid};
 
 /// The state that is wanted.
@@ -20,8 +21,8 @@ pub enum Target {
 }
 
 /// Segments to apply in this order; each goes on where the one before ends (or overlaps it).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Told", into = "Told")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "Told")]
 pub struct Plan {
     /// Oldest first. The first is a whole database, unless the plan starts from a state that is at hand.
     pub segments: Vec<SegmentInfo>,
@@ -41,22 +42,22 @@ pub struct InBundle {
 }
 
 /// A plan as a Worker tells it: what is in a bundle has the bundle, and where it starts there, beside it.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Told {
     segments: Vec<ToldSegment>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct ToldSegment {
     level: Level,
     min_txid: Txid,
     max_txid: Txid,
     size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     bundle: Option<SegmentInfo>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     offset: Option<u64>,
 }
 
@@ -80,26 +81,18 @@ impl From<Plan> for Told {
     }
 }
 
-impl From<Told> for Plan {
-    fn from(told: Told) -> Self {
+impl FromJson for Plan {
+    fn from_json(json: Json<'_>) -> Option<Self> {
         let mut plan = Self::default();
-        for told in told.segments {
-            let info = SegmentInfo {
-                id: SegmentId {
-                    level: told.level,
-                    min: told.min_txid,
-                    max: told.max_txid,
-                },
-                size: told.size,
-                timestamp: told.timestamp,
-            };
-            if let Some((bundle, offset)) = told.bundle.zip(told.offset) {
-                let size = info.size;
+        for told in json.field("segments")?.list()? {
+            let info = SegmentInfo::from_json(told)?;
+            if let Some(bundle) = told.get("bundle")? {
+                let (offset, size) = (told.get("offset")?, info.size);
                 plan.bundled.insert(info.id, InBundle { bundle, offset, size });
             }
             plan.segments.push(info);
         }
-        plan
+        Some(plan)
     }
 }
 
@@ -267,10 +260,11 @@ fn furthest(segments: &[SegmentInfo], target: Target, from: Txid) -> Result<Plan
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::from_str;
     use crate::replica::{Level, SegmentId};
 
     fn segment(level: u8, min: u64, max: u64) -> SegmentInfo {
-        let id = SegmentId::new(Level::new(level).unwrap(), Txid(min), Txid(max)).unwrap();
+        let id = SegmentId::new(Level::any(level).unwrap(), Txid(min), Txid(max)).unwrap();
         SegmentInfo {
             id,
             size: 100 * (max - min + 1),
@@ -327,6 +321,41 @@ mod tests {
                 from: Txid(4)
             })
         );
+    }
+
+    #[test]
+    fn is_read_as_it_is_written() {
+        let bundle = segment(10, 2, 4);
+        let info = SegmentInfo {
+            timestamp: None,
+            ..segment(0, 3, 3)
+        };
+        let mut plan = Plan {
+            segments: vec![segment(9, 1, 2), info],
+            ..Plan::default()
+        };
+        let (offset, size) = (u64::MAX, info.size);
+        plan.bundled.insert(info.id, InBundle { bundle, offset, size });
+        let text = serde_json::to_string(&plan).unwrap();
+        assert_eq!(
+            text,
+            concat!(
+                r#"{"segments":[{"level":9,"min_txid":"0000000000000001","max_txid":"0000000000000002","size":200,"#,
+                r#""timestamp":2000},{"level":0,"min_txid":"0000000000000003","max_txid":"0000000000000003","size":100,"#,
+                r#""bundle":{"level":10,"min_txid":"0000000000000002","max_txid":"0000000000000004","size":300,"#,
+                r#""timestamp":4000},"offset":18446744073709551615}]}"#
+            )
+        );
+        assert_eq!(from_str(&text), Some(plan));
+        for wrong in [
+            text.replace(r#""level":9"#, r#""level":13"#),
+            text.replace("0000000000000001", "000000000000001"),
+            text.replace(r#","offset":18446744073709551615"#, ""),
+            text.replace(r#""size":200,"#, ""),
+            text.replace(":200,", ":2e2,"),
+        ] {
+            assert_eq!(from_str::<Plan>(&wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{FromJson, Json};
 use crate::ltx::{DbSum, Txid};
 
 /// A state of a database: its newest transaction, and the sum of its pages where it is known.
@@ -23,6 +24,15 @@ impl Position {
         txid: Txid::ZERO,
         sum: Some(DbSum::EMPTY),
     };
+}
+
+impl FromJson for Position {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            txid: json.get("txid")?,
+            sum: json.get("sum")?,
+        })
+    }
 }
 
 /// `<txid>/<sum>`, the sum a dash where it is unknown.

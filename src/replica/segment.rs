@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::Level;
+use crate::json::{FromJson, Json};
 use crate::ltx::{Timestamp, Txid};
 
 /// Names one segment of a replica, or an object on one of the shelves beside them.
@@ -67,6 +68,26 @@ impl From<Told> for SegmentInfo {
             size: told.size,
             timestamp: told.timestamp,
         }
+    }
+}
+
+impl FromJson for SegmentId {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            level: json.get("level")?,
+            min: json.get("min_txid")?,
+            max: json.get("max_txid")?,
+        })
+    }
+}
+
+impl FromJson for SegmentInfo {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            id: SegmentId::from_json(json)?,
+            size: json.get("size")?,
+            timestamp: json.get("timestamp")?,
+        })
     }
 }
 

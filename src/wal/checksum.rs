@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{FromJson, Json};
+
 /// In which order a checksum reads the bytes of a word. The magic of a WAL names it; what is stored is big-endian
 /// in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,5 +59,24 @@ impl Checksum {
             s1: u32::from_be_bytes([a, b, c, d]),
             s2: u32::from_be_bytes([e, f, g, h]),
         }
+    }
+}
+
+impl FromJson for ByteOrder {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        match &*json.text()? {
+            "Little" => Some(Self::Little),
+            "Big" => Some(Self::Big),
+            _ => None,
+        }
+    }
+}
+
+impl FromJson for Checksum {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            s1: json.get("s1")?,
+            s2: json.get("s2")?,
+        })
     }
 }

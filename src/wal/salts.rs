@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::json::{FromJson, Json};
+
 /// The salts of a WAL: in its header and in each of its frames. A restart adds one to the first and draws the
 /// second anew, so that frames left behind by the generation before do not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,6 +16,12 @@ impl Salts {
     /// Reads the eight bytes, big-endian in the WAL and in its index alike.
     pub(super) fn from_bytes([a, b, c, d, e, f, g, h]: [u8; 8]) -> Self {
         Self([u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])])
+    }
+}
+
+impl FromJson for Salts {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        FromJson::from_json(json).map(Self)
     }
 }
 

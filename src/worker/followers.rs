@@ -4,7 +4,8 @@
 //! to. Text is `{"position","segment"}`: where the replica stands now, and by which segment if that is too long to be
 //! pushed; at the start, and after a rebuild, there is no segment. A follower that has missed something asks for a plan.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use worker::worker_sys::ext::WebSocketExt;
 use worker::{Date, Response, State, WebSocket, WebSocketPair};
 
 use super::failure::Failure;
@@ -23,13 +24,6 @@ const EXPIRED: u16 = 4401;
 #[derive(Debug)]
 pub(super) struct Followers {
     state: State,
-}
-
-/// What goes to sleep with a socket.
-#[derive(Serialize, Deserialize)]
-struct Attachment {
-    /// When its token is over, in Unix seconds.
-    expires: f64,
 }
 
 #[derive(Serialize)]
@@ -61,9 +55,7 @@ impl Followers {
         }
         let WebSocketPair { client, server } = WebSocketPair::new()?;
         self.state.accept_web_socket(&server);
-        server.serialize_attachment(Attachment {
-            expires: expires as f64,
-        })?;
+        set_expiry(&server, expires)?;
         server.send_with_str(announcement(position, None)?)?;
         let mut response = Response::from_websocket(client)?;
         response.headers_mut().set("Sec-WebSocket-Protocol", PROTOCOL)?;
@@ -87,12 +79,20 @@ impl Followers {
     }
 }
 
+/// Lets the time when its token is over, in Unix seconds, go to sleep with a socket: as JavaScript's number, for what turns
+/// anything into JavaScript's values is 12 kB.
+fn set_expiry(socket: &WebSocket, expires: u64) -> Result<(), Failure> {
+    let set = socket.as_ref().serialize_attachment((expires as f64).into());
+    Ok(set.map_err(worker::Error::from)?)
+}
+
 fn has_expired(socket: &WebSocket) -> bool {
-    let attachment = socket.deserialize_attachment::<Attachment>().ok().flatten();
-    attachment.is_none_or(|attachment| attachment.expires * 1000.0 <= Date::now().as_millis() as f64)
+    let expires = socket.as_ref().deserialize_attachment().ok();
+    let expires = expires.and_then(|expires| expires.as_f64());
+    expires.is_none_or(|expires| expires * 1000.0 <= Date::now().as_millis() as f64)
 }
 
 fn announcement(position: Position, segment: Option<&SegmentInfo>) -> Result<String, Failure> {
     serde_json::to_string(&Announcement { position, segment })
-        .map_err(|error| Failure::passing("runtime_fault", format!("The position cannot be told: {error}.")))
+        .map_err(|_| Failure::passing("runtime_fault", "The position cannot be told."))
 }

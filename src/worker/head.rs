@@ -2,15 +2,16 @@
 //!
 //! Pure: a Durable Object holds it.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::failure::Failure;
 use super::intake::Proven;
+use crate::json::{FromJson, Json};
 use crate::ltx::{Header, PageSize, Timestamp};
 use crate::replica::{Level, Position, SegmentId};
 
 /// The newest state of a replica, and what it is made of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Head {
     pub(super) position: Position,
     /// Absent in an empty replica.
@@ -155,5 +156,19 @@ impl Head {
             return refuse("the snapshot is of another database".to_owned());
         }
         Ok(())
+    }
+}
+
+impl FromJson for Head {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            position: json.get("position")?,
+            page_size: json.get("page_size")?,
+            commit: json.get("commit")?,
+            timestamp: json.get("timestamp")?,
+            segments: json.get("segments")?,
+            bytes: json.get("bytes")?,
+            tip: None,
+        })
     }
 }

@@ -5,16 +5,16 @@
 
 use std::cell::{Cell, RefCell};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use worker::{Date, SqlStorage, SqlStorageValue, Storage};
 
 use super::chain::Step;
 use super::failure::Failure;
 use super::head::Head;
 use super::r2::Found;
-use crate::ltx::{DbSum, FileChecksum, Header, PageSize, Sums, Timestamp, Txid};
-use crate::replica::{Catalog, Level, SegmentId, SegmentInfo};
+use crate::json::{FromJson, Json, List, from_str};
+use crate::ltx::{DbSum, FileChecksum, Header, Sums, Txid};
+use crate::replica::{Catalog, Level, Position, SegmentId, SegmentInfo};
 
 const SCHEMA: &str = "
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, note TEXT NOT NULL) WITHOUT ROWID;
@@ -27,7 +27,7 @@ CREATE TABLE IF NOT EXISTS page_sums (block INTEGER PRIMARY KEY, sums BLOB NOT N
 /// The note that says where the replica stands.
 const STATE: &str = "state";
 
-/// As JSON, which is how they come out of SQLite: one value a query. Arrays, for what parses objects is large.
+/// As JSON, which is how they come out of SQLite: one value a query.
 const ID: &str = "json_array(level, min_txid, max_txid)";
 const INFO: &str = "json_array(level, min_txid, max_txid, size, timestamp)";
 /// How many come out at once.
@@ -51,7 +51,7 @@ pub(super) struct Ledger {
 }
 
 /// What is known of a database.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) enum State {
     /// The bucket is being read, from its start or from behind this key on.
     Rebuilding(Option<String>),
@@ -60,21 +60,13 @@ pub(super) enum State {
 }
 
 /// A segment that is about to be created.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Intent {
     pub(super) id: SegmentId,
     pub(super) size: u64,
     checksum: String,
     header: String,
 }
-
-type IdRow = (Level, Txid, Txid);
-type InfoRow = (Level, Txid, Txid, u64, Option<Timestamp>);
-type StepRow = (IdRow, Option<DbSum>, Option<DbSum>);
-/// With since when it is there, since when it is bundled, and whether it is damaged.
-type ObjectRow = (InfoRow, Timestamp, Option<Timestamp>, Option<u8>);
-/// With the database sum after it, the page size, and the size in pages.
-type TipRow = (InfoRow, Option<DbSum>, Option<PageSize>, Option<u32>);
 
 impl Ledger {
     pub(super) fn new(storage: Storage) -> Self {
@@ -107,13 +99,13 @@ impl Ledger {
     }
 
     /// What was noted under a name, if it can be read.
-    pub(super) fn note<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Failure> {
+    pub(super) fn note<T: FromJson>(&self, name: &str) -> Result<Option<T>, Failure> {
         let note = self.text("SELECT note FROM notes WHERE name = ?", [name.into()])?;
-        Ok(note.and_then(|note| serde_json::from_str(&note).ok()))
+        Ok(note.and_then(|note| from_str(&note)))
     }
 
     pub(super) fn set_note(&self, name: &str, note: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string(note).map_err(|error| fault(&error))?;
+        let text = serde_json::to_string(note).map_err(|_| unreadable())?;
         self.run(
             "INSERT OR REPLACE INTO notes VALUES (?, ?)",
             [name.into(), text.into()],
@@ -190,7 +182,7 @@ impl Ledger {
             ),
             [],
         )?;
-        Ok(parse(rows)?.into_iter().map(id_of).collect())
+        read_rows(rows, id)
     }
 
     /// The bucket has it now.
@@ -297,12 +289,14 @@ impl Ledger {
                 &format!("SELECT json_group_array(json_array({ID}, sum_before, sum_after)) FROM (SELECT * FROM objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND level <= 9 AND leaving IS NULL ORDER BY level, min_txid, max_txid LIMIT ?)"),
                 [level, min, max, i64::from(PIECE).into()],
             )?;
-            let rows: Vec<StepRow> = parse(rows)?;
+            let mut rows = read_rows(rows, |row| {
+                let id = id(&mut row.next()?.list()?)?;
+                let sums = row.read::<Option<_>>()?.zip(row.read()?);
+                let sums = sums.map(|(before, after)| Sums { before, after });
+                Some(Step { id, sums })
+            })?;
             let is_last = rows.len() < PIECE as usize;
-            steps.extend(rows.into_iter().map(|(id, before, after)| Step {
-                id: id_of(id),
-                sums: before.zip(after).map(|(before, after)| Sums { before, after }),
-            }));
+            steps.append(&mut rows);
             if is_last {
                 return Ok(steps);
             }
@@ -320,20 +314,19 @@ impl Ledger {
         let Some(row) = row else {
             return Ok(None);
         };
-        let (info, sum, page_size, commit): TipRow =
-            serde_json::from_str(&row).map_err(|error| fault(&error))?;
-        let info = info_of(info);
-        Ok(page_size.zip(commit).map(|(page_size, commit)| Head {
-            position: crate::replica::Position {
-                txid: info.id.max,
-                sum,
-            },
-            page_size: Some(page_size),
-            commit,
-            timestamp: info.timestamp,
-            tip: Some(tip),
-            ..Head::EMPTY
-        }))
+        read_row(&row, |row| {
+            let info = info(&mut row.next()?.list()?)?;
+            let (txid, sum) = (info.id.max, row.read()?);
+            let (page_size, commit) = (row.read::<Option<_>>()?, row.read::<Option<_>>()?);
+            Some(commit.filter(|_| page_size.is_some()).map(|commit| Head {
+                position: Position { txid, sum },
+                page_size,
+                commit,
+                timestamp: info.timestamp,
+                tip: Some(tip),
+                ..Head::EMPTY
+            }))
+        })
     }
 
     /// How many there are, and their bytes.
@@ -342,7 +335,7 @@ impl Ledger {
             "SELECT json_array(count(*), coalesce(sum(size), 0)) FROM objects WHERE leaving IS NULL",
             [],
         )?;
-        serde_json::from_str(&totals.unwrap_or_default()).map_err(|error| fault(&error))
+        from_str(&totals.unwrap_or_default()).ok_or_else(unreadable)
     }
 
     /// Where the segments of a level that reach beyond `after` start. Raw segments do not overlap: those before the last
@@ -375,7 +368,7 @@ impl Ledger {
                 i64::from(limit).into(),
             ],
         )?;
-        Ok(parse(rows)?.into_iter().map(info_of).collect())
+        read_rows(rows, info)
     }
 
     /// All that upkeep wants to know.
@@ -393,22 +386,20 @@ impl Ledger {
                 ),
                 [level, min, max],
             )?;
-            let rows: Vec<ObjectRow> = parse(rows)?;
-            let is_last = rows.len() < PIECE as usize;
+            let rows = read_rows(rows, |row| {
+                let info = info(&mut row.next()?.list()?)?;
+                catalog.add(info, row.read()?);
+                let entry = catalog.get_mut(info.id)?;
+                entry.bundled = row.read()?;
+                entry.damaged = !row.next()?.is_null();
+                Some(info.id)
+            })?;
+            last = rows.last().copied();
             count = count.saturating_add(rows.len());
             if count > MAX_SEGMENTS {
                 return Err(too_many());
             }
-            for (info, since, bundled, damaged) in rows {
-                let info = info_of(info);
-                last = Some(info.id);
-                catalog.add(info, since);
-                if let Some(entry) = catalog.get_mut(info.id) {
-                    entry.bundled = bundled;
-                    entry.damaged = damaged.is_some();
-                }
-            }
-            if is_last {
+            if rows.len() < PIECE as usize {
                 return Ok(catalog);
             }
         }
@@ -441,7 +432,7 @@ impl Ledger {
             ),
             [],
         )?;
-        Ok(parse(rows)?.into_iter().map(id_of).collect())
+        read_rows(rows, id)
     }
 
     /// A block of the page-sum table.
@@ -469,8 +460,7 @@ impl Ledger {
             ),
             [txid.to_string().into()],
         )?;
-        let parse = |row: String| serde_json::from_str(&row).map_err(|error| fault(&error));
-        Ok(row.map(parse).transpose()?.map(id_of))
+        row.map(|row| read_row(&row, id)).transpose()
     }
 
     fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
@@ -520,6 +510,28 @@ impl State {
     }
 }
 
+impl FromJson for State {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        let known = json.field("Known")?;
+        if known.is_null() {
+            return json.get("Rebuilding").map(Self::Rebuilding);
+        }
+        let mut known = known.list()?;
+        Some(Self::Known(known.read()?, known.read()?, known.read()?))
+    }
+}
+
+impl FromJson for Intent {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            id: json.get("id")?,
+            size: json.get("size")?,
+            checksum: json.get("checksum")?,
+            header: json.get("header")?,
+        })
+    }
+}
+
 impl Intent {
     pub(super) fn new(id: SegmentId, size: u64, header: &Header, checksum: FileChecksum) -> Self {
         Self {
@@ -557,16 +569,22 @@ fn key(id: SegmentId) -> [SqlStorageValue; 3] {
     ]
 }
 
-fn id_of((level, min, max): IdRow) -> SegmentId {
-    SegmentId { level, min, max }
+/// What [`ID`] selects.
+fn id(row: &mut List<'_>) -> Option<SegmentId> {
+    Some(SegmentId {
+        level: row.read()?,
+        min: row.read()?,
+        max: row.read()?,
+    })
 }
 
-fn info_of((level, min, max, size, timestamp): InfoRow) -> SegmentInfo {
-    SegmentInfo {
-        id: id_of((level, min, max)),
-        size,
-        timestamp,
-    }
+/// What [`INFO`] selects.
+fn info(row: &mut List<'_>) -> Option<SegmentInfo> {
+    Some(SegmentInfo {
+        id: id(row)?,
+        size: row.read()?,
+        timestamp: row.read()?,
+    })
 }
 
 fn integer(number: u64) -> SqlStorageValue {
@@ -582,13 +600,23 @@ fn too_many() -> Failure {
     Failure::passing("replica_large", message)
 }
 
-fn parse<T: DeserializeOwned>(rows: Option<String>) -> Result<Vec<T>, Failure> {
-    serde_json::from_str(&rows.unwrap_or_else(|| "[]".to_owned())).map_err(|error| fault(&error))
+/// Reads an array of rows.
+fn read_rows<T>(
+    rows: Option<String>,
+    mut read: impl FnMut(&mut List<'_>) -> Option<T>,
+) -> Result<Vec<T>, Failure> {
+    let Some(rows) = rows else {
+        return Ok(Vec::new());
+    };
+    read_row(&rows, |rows| rows.map(|row| read(&mut row.list()?)).collect())
 }
 
-fn fault(error: &serde_json::Error) -> Failure {
-    Failure::passing(
-        "storage_unavailable",
-        format!("The object's storage is not readable: {error}."),
-    )
+fn read_row<T>(row: &str, read: impl FnOnce(&mut List<'_>) -> Option<T>) -> Result<T, Failure> {
+    let row = Json::parse(row.as_bytes()).and_then(Json::list);
+    row.and_then(|mut row| read(&mut row)).ok_or_else(unreadable)
+}
+
+fn unreadable() -> Failure {
+    let message = "The object's storage holds what cannot be read.";
+    Failure::passing("storage_unavailable", message)
 }

@@ -13,6 +13,7 @@ use super::json::answer;
 use super::query::Query;
 use super::replica::Replica;
 use super::route::Db;
+use crate::json::from_str;
 use crate::ltx::Txid;
 use crate::replica::{Level, Plan, SegmentId, SegmentInfo, Target};
 use crate::restore::{Damage, plan_without};
@@ -56,14 +57,10 @@ pub(super) async fn ask(
         let headers = answer.headers().clone();
         return Ok(Err(answer.with_headers(headers)));
     }
-    let plan = serde_json::from_str(&answer.text().await?);
-    let plan = plan.map_err(|error| {
-        Failure::passing(
-            "runtime_fault",
-            format!("The database answered with no plan: {error}."),
-        )
-    })?;
-    Ok(Ok(plan))
+    let plan = from_str(&answer.text().await?);
+    let message = "The database answered with no plan.";
+    plan.map(Ok)
+        .ok_or_else(|| Failure::passing("runtime_fault", message))
 }
 
 /// A replica as its object knows it: nothing is listed in R2.

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use worker::{Request, Response};
 
 use super::told;
+use crate::json::{FromJson, Json};
 use crate::replica::Position;
 use crate::wal::{Cursor, frame_offset};
 use crate::worker::failure::Failure;
@@ -20,7 +21,7 @@ pub(super) const WAL: &str = "Walferry-Wal";
 const NOTE: &str = "wal";
 
 /// The state of a database, and the frame of its WAL that it ends with.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub(in crate::worker) struct Place {
     pub(super) position: Position,
     /// At frame 0 the header of the WAL has not been seen: its checksum is not known.
@@ -72,6 +73,15 @@ impl Place {
         Failure::new(409, code, message)
             .with_head(self.position)
             .with_header(WAL, self.to_string())
+    }
+}
+
+impl FromJson for Place {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            position: json.get("position")?,
+            cursor: json.get("cursor")?,
+        })
     }
 }
 

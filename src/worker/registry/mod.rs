@@ -15,6 +15,7 @@ use super::failure::Failure;
 use super::not_bound;
 use super::query::Query;
 use super::route::{Db, Route};
+use crate::json::from_str;
 use report::Report;
 
 /// The binding in wrangler.toml, and the name of the one object.
@@ -68,12 +69,9 @@ impl Registry {
     /// Adds what a database reports to what is known of it.
     async fn take(&self, request: &mut Request) -> Result<Response, Failure> {
         let text = request.text().await?;
-        let news: Report = serde_json::from_str(&text).map_err(|error| {
-            Failure::bad_request(
-                "invalid_report",
-                format!("The report is not of this version: {error}."),
-            )
-        })?;
+        let news: Option<Report> = from_str(&text);
+        let message = "The report is not of this version.";
+        let news = news.ok_or_else(|| Failure::bad_request("invalid_report", message))?;
         self.sql.exec(SCHEMA, None)?;
         let known = self.reports("WHERE name = ?", vec![news.name.clone().into()])?;
         let report = match known.into_iter().next() {
@@ -118,7 +116,7 @@ impl Registry {
         let mut reports = Vec::new();
         for row in rows.raw() {
             if let Some(SqlStorageValue::String(text)) = row?.into_iter().next()
-                && let Ok(report) = serde_json::from_str(&text)
+                && let Some(report) = from_str(&text)
             {
                 reports.push(report);
             }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use crate::json::{FromJson, Json};
 use crate::ltx::PageSize;
 use crate::replica::Position;
 
 /// A database as of its last report. Counters are what came since the report before, until the registry adds them up.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Report {
     pub(super) name: String,
     pub(super) position: Position,
@@ -43,5 +44,27 @@ impl Report {
         self.last_upload = self.last_upload.or(known.last_upload);
         self.lag_ms = self.lag_ms.or(known.lag_ms);
         self
+    }
+}
+
+impl FromJson for Report {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        let refused = json.field("refused")?.fields()?;
+        let refused = refused.map(|(code, count)| Some((code.text()?.into_owned(), count.integer()?)));
+        Some(Self {
+            name: json.get("name")?,
+            position: json.get("position")?,
+            page_size: json.get("page_size")?,
+            commit: json.get("commit")?,
+            segments: json.get("segments")?,
+            bytes: json.get("bytes")?,
+            followers: json.get("followers")?,
+            last_upload: json.get("last_upload")?,
+            lag_ms: json.get("lag_ms")?,
+            uploads: json.get("uploads")?,
+            uploaded_bytes: json.get("uploaded_bytes")?,
+            refused: refused.collect::<Option<_>>()?,
+            upkeep_failures: json.get("upkeep_failures")?,
+        })
     }
 }

@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, poll_fn};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use worker::{Date, Env, Storage, console_error};
 
 use super::failure::Failure;
 use super::ledger::{Ledger, State};
 use super::replica::Replica;
+use crate::json::{FromJson, Json};
 use crate::ltx::{Timestamp, Txid};
 use crate::replica::{Next, Policy, next_chore};
 use budget::Budget;
@@ -67,7 +68,7 @@ enum Alarm {
 }
 
 /// What keeps upkeep from being done.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Trouble {
     /// How often in a row.
     pub(super) failures: u32,
@@ -89,6 +90,15 @@ pub(super) fn trouble(ledger: &Ledger) -> Result<Option<Trouble>, Failure> {
 /// To be told when the ledger was filled from the bucket: what it does not tell must be learnt again.
 pub(super) fn forgot(ledger: &Ledger) -> Result<(), Failure> {
     ledger.set_note(LEARN, &true)
+}
+
+impl FromJson for Trouble {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        Some(Self {
+            failures: json.get("failures")?,
+            error: json.get("error")?,
+        })
+    }
 }
 
 impl std::fmt::Debug for Upkeep {

@@ -7,10 +7,11 @@ use std::mem;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use worker::{Data, UploadedPart};
 
 use super::budget::Budget;
+use crate::json::{FromJson, Json};
 use crate::ltx::Header;
 use crate::merge::Sink;
 use crate::replica::{Level, SegmentId, SegmentInfo};
@@ -27,7 +28,7 @@ const END: usize = 16;
 const MAKING: &str = "making";
 
 /// What is noted of an object before R2 is asked to create it, so that another life of ours finds it, or takes it back.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Making {
     id: SegmentId,
     /// R2's name for an upload in parts.
@@ -75,6 +76,24 @@ impl Making {
             let _ = store.multipart(self.id, multipart)?.abort().await;
         }
         Ok(None)
+    }
+}
+
+impl FromJson for Making {
+    fn from_json(json: Json<'_>) -> Option<Self> {
+        let finished = json.field("finished")?;
+        let finished = match finished.is_null() {
+            true => None,
+            false => {
+                let mut finished = finished.list()?;
+                Some((finished.read()?, finished.read()?, finished.read()?))
+            }
+        };
+        Some(Self {
+            id: json.get("id")?,
+            multipart: json.get("multipart")?,
+            finished,
+        })
     }
 }
 
