@@ -18,7 +18,7 @@
 //! * [`replica`], what a replica is: keys, levels, positions, restore plans, page maps;
 //! * [`store`], the trait through which a replica's objects are listed, read and created;
 //! * [`merge`], which makes one segment of many;
-//! * [`json`], which reads what the builds for WebAssembly are told;
+//! * [`json`], which reads what the Worker is told;
 //! * `token`, who may do what at a Worker (without the browser);
 //! * [`restore`], which turns a replica in a store back into a database, and proves the result.
 //!

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "browser")]
 mod at_once;
+mod json;
 #[cfg(feature = "browser")]
 mod plain;
 mod request;
@@ -18,7 +19,6 @@ use bytes::Bytes;
 use web_sys::AbortSignal;
 
 use super::Error as BrowserError;
-use crate::json::{FromJson, Json};
 use crate::replica::{Layout, Plan, Position, SegmentId};
 use crate::store::{Error, Result, Source};
 use request::{Answer, Request};
@@ -135,12 +135,10 @@ impl HttpStore {
             Error::Refused(why) => BrowserError::Diverged(why),
             other => other.into(),
         })?;
-        let plan = Json::parse(&answer.body)
-            .and_then(Plan::from_json)
-            .ok_or_else(|| {
-                let url = &answer.url;
-                Error::Protocol(format!("{url} answered with something that is no Worker's plan"))
-            })?;
+        let plan = json::plan(&answer.body).ok_or_else(|| {
+            let url = &answer.url;
+            Error::Protocol(format!("{url} answered with something that is no Worker's plan"))
+        })?;
         match (plan.segments.is_empty(), answer.position(), from.sum) {
             (true, Some(Position { sum: Some(head), .. }), Some(sum)) if head != sum => {
                 Err(BrowserError::Diverged(format!(

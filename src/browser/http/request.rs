@@ -11,7 +11,7 @@ use web_sys::{
     XmlHttpRequest, XmlHttpRequestResponseType,
 };
 
-use crate::json::Json;
+use super::json;
 use crate::replica::Position;
 use crate::store::{Error, Result};
 
@@ -177,7 +177,7 @@ impl Request<'_> {
     }
 
     fn refusal(&self, status: u16, body: &[u8]) -> Error {
-        let message = Json::parse(body).and_then(|body| body.field("error")?.get("message"));
+        let message = json::message(body);
         let message = message.unwrap_or_else(|| format!("{} answered with status {status}", self.url));
         match status {
             401 | 403 => Error::Denied(message),
