@@ -1,6 +1,6 @@
 // The package as it is published: what is in it, how much it weighs, and that it works where it is installed.
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readFileSync, readdirSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
@@ -9,7 +9,7 @@ import { formatMessage } from 'publint/utils';
 import { inRoot } from '../../scripts/lib/root.mjs';
 import { browser, tab } from './support/chromium.mjs';
 import { files } from './support/origin.mjs';
-import { folder, pack, project, run } from './support/packed.mjs';
+import { folder, pack, project, run, viteServer } from './support/packed.mjs';
 import { READ, source, worker } from './support/source.mjs';
 
 const { archive, files: packed } = await pack();
@@ -75,13 +75,20 @@ test('a plain page', async () => {
   await shows(await files(dir), 'td', 'for the plain page');
 });
 
-for (const example of ['vite', 'react']) {
+for (const example of ['vite', 'react', 'webpack']) {
   test(`a fresh project with ${example}`, async () => {
     const { dir, run } = await project(`examples/${example}`, archive);
     await run('build');
-    const built = readdirSync(join(dir, 'dist', 'assets'));
+    const built = readdirSync(join(dir, 'dist'), { recursive: true });
     assert.equal(built.filter((name) => name.endsWith('.wasm')).length, 1, `one wasm in ${built}`);
     await shows(await files(join(dir, 'dist')), 'li', `for ${example}`);
+    if (example !== 'vite') return;
+    await shows(await viteServer(dir), 'li', 'for the server of Vite');
+    // Without the line of its configuration Vite copies the package away from its worker: that is said, with what helps.
+    rmSync(join(dir, 'vite.config.js'));
+    const page = await tab(chromium, `${await viteServer(dir)}${hash}`);
+    await page.locator('#state', { hasText: 'optimizeDeps' }).waitFor();
+    await page.close();
   });
 }
 

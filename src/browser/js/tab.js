@@ -84,7 +84,7 @@ export class Tab {
     worker.onmessage = take(worker);
     worker.onerror = (event) => {
       event.preventDefault?.();
-      const why = event.message ?? 'its script could not be loaded';
+      const why = event.message ?? 'its script could not be loaded (with Vite, exclude walferry in optimizeDeps)';
       if (this.#joined) this.#again();
       else this.#fail(new WalferryError('INTERNAL', `the database's worker could not be started: ${why}.`));
     };

@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
+import { stripVTControlCharacters } from 'node:util';
 import { leash } from '../../../scripts/lib/leash.mjs';
 import { inRoot, root } from '../../../scripts/lib/root.mjs';
 
@@ -23,6 +24,21 @@ export async function project(from, archive) {
   cpSync(inRoot(from), to, { recursive: true, filter: (path) => !/node_modules|dist$/.test(path) });
   await run('npm', ['install', '--no-audit', '--no-fund', '--prefer-offline', '--no-save', archive], to);
   return { dir: to, run: (...args) => run('npm', ['run', '--silent', ...args], to) };
+}
+
+/** Vite's development server in a project: its address. It ends with the tests. */
+export function viteServer(dir) {
+  const vite = leash(spawn(process.execPath, [join(dir, 'node_modules', 'vite', 'bin', 'vite.js'), '--host', '127.0.0.1', '--port', '0'], { cwd: dir, stdio: ['ignore', 'pipe', 'inherit'] }));
+  after(() => vite.kill());
+  let said = '';
+  return new Promise((resolve, reject) => {
+    vite.stdout.on('data', (text) => {
+      said += stripVTControlCharacters(String(text));
+      const found = /http:\/\/127[.]0[.]0[.]1:\d+/.exec(said);
+      if (found) resolve(`${found[0]}/`);
+    });
+    vite.once('close', () => reject(new Error(`Vite has ended: ${said}`)));
+  });
 }
 
 /** An empty folder beside those projects. */
