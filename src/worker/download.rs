@@ -94,9 +94,10 @@ fn partial(mut response: Response, part: Option<(u64, u64)>, size: u64) -> Resul
     let Some((first, last)) = part else {
         return Ok(response);
     };
-    response
-        .headers_mut()
-        .set("Content-Range", &format!("bytes {first}-{last}/{size}"))?;
+    let headers = response.headers_mut();
+    headers.set("Content-Range", &format!("bytes {first}-{last}/{size}"))?;
+    // A browser that has kept parts asks on its own for each stretch between them.
+    headers.set("Cache-Control", "no-store")?;
     Ok(response.with_status(206))
 }
 

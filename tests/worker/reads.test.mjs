@@ -161,6 +161,7 @@ test('a segment comes in ranges', async () => {
     assert.equal(answer.status, 206, range);
     assert.equal(answer.headers.get('Content-Range'), `bytes ${start}-${end - 1}/${size}`);
     assert.equal(answer.headers.get('Content-Length'), String(end - start));
+    assert.equal(answer.headers.get('Cache-Control'), 'no-store', 'a browser that keeps parts would ask for what is between them, piece by piece');
     assert.deepEqual(Buffer.from(await answer.arrayBuffer()), snapshot.bytes.subarray(start, end), range);
   }
   for (const range of [`bytes=${size}-`, `bytes=${size}-${size + 5}`, 'bytes=99999999999999999999-', 'bytes=-0']) {

@@ -15,6 +15,8 @@ use crate::store::Source;
 
 /// Pages that are asked for together.
 const GROUP: usize = 8 * 1024 * 1024;
+/// A read brings so much at the most.
+const READ: u64 = 2 * 1024 * 1024;
 /// Reads at once.
 const PARALLEL: usize = 4;
 /// So much is made durable at once.
@@ -144,7 +146,12 @@ impl<F: File> Database<F> {
             if missing.len() == read.pages().count() {
                 return Ok(Some(read));
             }
-            for read in part.mapped(state)?.reads(missing.into_iter())?.into_iter().rev() {
+            for read in part
+                .mapped(state)?
+                .reads(missing.into_iter(), READ)?
+                .into_iter()
+                .rev()
+            {
                 waiting.push_front(read);
             }
         }
@@ -166,7 +173,7 @@ impl<F: File> Database<F> {
             let missing: Vec<Pgno> = part.missing(*from..=last, state.page_size).collect();
             *from = Pgno(last.0.saturating_add(1));
             if !missing.is_empty() {
-                return Ok(Some(part.mapped(state)?.reads(missing.into_iter())?));
+                return Ok(Some(part.mapped(state)?.reads(missing.into_iter(), READ)?));
             }
         }
         Ok(None)

@@ -173,8 +173,10 @@ impl<F: File> Database<F> {
     /// From now on, what is missing can be had so.
     pub fn reach(&self, reach: Reach) {
         if let Some(part) = &mut *self.part.borrow_mut() {
+            if let Some(mapped) = &mut part.mapped {
+                mapped.go_by(reach(Some(mapped.position().txid)));
+            }
             part.reach = Some(reach);
-            part.map_again();
         }
     }
 

@@ -46,6 +46,12 @@ impl Blocks {
         Pgno(first)..=Pgno(last)
     }
 
+    /// Whether a page is there.
+    pub(super) fn has(&self, pgno: Pgno) -> bool {
+        let block = self.blocks.get(&self.block_of(pgno));
+        block.is_some_and(|block| block.present.get(self.index(pgno)) == Some(&true))
+    }
+
     /// Reads a part of a page, if it is there.
     pub(super) fn read(&mut self, pgno: Pgno, within: usize, buffer: &mut [u8]) -> bool {
         let (block, index) = (self.block_of(pgno), self.index(pgno));

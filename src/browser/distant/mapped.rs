@@ -11,9 +11,6 @@ use crate::ltx::{Decompressor, IndexEntry, PageSize, Pgno, Timestamp, decode_fra
 use crate::replica::{MapWindow, Position, SegmentId, fetches};
 use crate::store;
 
-/// A read brings so much at the most.
-const READ: u64 = 1024 * 1024;
-
 /// Where a state lies. Answers at once: whoever reads pages for SQLite cannot wait for anything.
 pub trait Far {
     /// A window of the state's page map that begins with this page.
@@ -79,6 +76,11 @@ impl<S: Far> Mapped<S> {
         })
     }
 
+    /// From now on, the same state is reached so.
+    pub fn go_by(&mut self, far: S) {
+        self.far = far;
+    }
+
     pub fn position(&self) -> Position {
         self.first.position
     }
@@ -99,39 +101,32 @@ impl<S: Far> Mapped<S> {
         self.is_verified
     }
 
-    /// Brings pages, in as few reads as where they lie allows.
+    /// Brings pages, in as few reads as where they lie allows. No more than may be held at once.
     pub fn bring(
         &mut self,
         pages: impl Iterator<Item = Pgno>,
         mut take: impl FnMut(Pgno, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        for read in self.reads(pages)? {
+        for read in self.reads(pages, u64::MAX)? {
             let bytes = self.far.read(read.object, read.range())?;
             self.unpack(&read, &bytes, &mut take)?;
         }
         Ok(())
     }
 
-    /// The reads that bring these pages, but for the lock page. None reads what lies between two of them, if one is left out
-    /// in between: it may be here already.
-    pub fn reads(&mut self, pages: impl Iterator<Item = Pgno>) -> Result<Vec<Read>, Error> {
+    /// The reads of at most `longest` bytes that bring these pages, but for the lock page. What lies between two of them comes along where it is short,
+    /// though it may be here already: a request costs more.
+    pub fn reads(&mut self, pages: impl Iterator<Item = Pgno>, longest: u64) -> Result<Vec<Read>, Error> {
         let mut wanted: BTreeMap<SegmentId, Vec<IndexEntry>> = BTreeMap::new();
-        let mut runs = Vec::new();
-        let mut last: Option<Pgno> = None;
         let lock_page = self.first.page_size.lock_page();
         for pgno in pages.filter(|pgno| *pgno != lock_page) {
-            if last.is_some_and(|last| self.next_stored(last) != pgno) {
-                runs.push(std::mem::take(&mut wanted));
-            }
-            last = Some(pgno);
             let (object, entry) = self.find(pgno)?;
             wanted.entry(object).or_default().push(entry);
         }
-        runs.push(wanted);
         let mut reads = Vec::new();
-        for (object, mut entries) in runs.into_iter().flatten() {
+        for (object, mut entries) in wanted {
             entries.sort_unstable_by_key(|entry| entry.offset);
-            reads.extend(fetches(&entries, READ).map(|fetch| Read {
+            reads.extend(fetches(&entries, longest).map(|fetch| Read {
                 object,
                 offset: fetch.offset,
                 len: fetch.len,
@@ -161,14 +156,6 @@ impl<S: Far> Mapped<S> {
             take(entry.pgno, &self.page)?;
         }
         Ok(())
-    }
-
-    fn next_stored(&self, pgno: Pgno) -> Pgno {
-        let next = Pgno(pgno.0.saturating_add(1));
-        match next == self.first.page_size.lock_page() {
-            true => Pgno(next.0.saturating_add(1)),
-            false => next,
-        }
     }
 
     fn find(&mut self, pgno: Pgno) -> Result<(SegmentId, IndexEntry), Error> {

@@ -85,7 +85,8 @@ impl<S: Far> Distant<S> {
         let pages = blocks.pages(block, count, mapped.commit());
         blocks.make_room(block, count);
         let pages = (pages.start().0..=pages.end().0).map(Pgno);
-        mapped.bring(pages, |pgno, page| {
+        let missing: Vec<Pgno> = pages.filter(|pgno| !blocks.has(*pgno)).collect();
+        mapped.bring(missing.into_iter(), |pgno, page| {
             blocks.put(pgno, page);
             Ok(())
         })?;

@@ -57,6 +57,11 @@ fn pages(count: usize, page_size: usize, salt: u8) -> Vec<u8> {
     bytes.collect()
 }
 
+fn size(replica: &Replica, id: SegmentId) -> u64 {
+    let stat = replica.store.stat(id).now_or_never().unwrap();
+    stat.unwrap().unwrap().size
+}
+
 fn read(distant: &Distant<Rc<Near<'_>>>, offset: u64, len: usize) -> Vec<u8> {
     let mut buffer = vec![0; len];
     let read = distant.read(offset, &mut buffer).unwrap();
@@ -116,6 +121,25 @@ fn a_lookup_brings_little_and_a_scan_few_reads() {
 }
 
 #[test]
+fn what_came_for_lookups_does_not_cut_a_scan_to_pieces() {
+    let mut replica = Replica::new(4096, Codec::Deflate);
+    let id = replica.ship(&pages(8000, 4096, 1));
+    let near = near(&replica, Target::Latest, 64 * 1024);
+    let distant = Distant::open(near.clone()).unwrap();
+    for lookup in 0..50 {
+        read(&distant, 4096 * (lookup * 2_654_435_761 % 8000), 100);
+    }
+    let (lookups, bytes) = (near.reads.get(), near.bytes.get());
+    assert!(lookups <= 50);
+    for page in 0..8000 {
+        read(&distant, 4096 * page, 4096);
+    }
+    assert!(near.reads.get() - lookups < 25, "{}", near.reads.get());
+    let size = size(&replica, id);
+    assert!(near.bytes.get() < size + bytes, "{} of {size}", near.bytes.get());
+}
+
+#[test]
 fn what_is_kept_is_bounded_and_what_gave_way_comes_again() {
     let mut replica = Replica::new(65_536, Codec::Stored);
     let database = pages(1200, 65_536, 3);
@@ -134,14 +158,7 @@ fn what_is_kept_is_bounded_and_what_gave_way_comes_again() {
 fn a_damaged_page_is_refused_with_its_segment() {
     let mut replica = Replica::new(4096, Codec::Deflate);
     let id = replica.ship(&pages(100, 4096, 1));
-    let size = replica
-        .store
-        .stat(id)
-        .now_or_never()
-        .unwrap()
-        .unwrap()
-        .unwrap()
-        .size;
+    let size = size(&replica, id);
     let mut bytes = replica
         .store
         .read(id, 0..size)

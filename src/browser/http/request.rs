@@ -17,7 +17,7 @@ use crate::store::{Error, Result};
 
 /// Waits between attempts.
 const PAUSES: [i32; 3] = [200, 600, 1800];
-/// No answer after this is a failure: a request brings a megabyte at most.
+/// No answer after this is a failure, and so much more for each MiB that is asked for: milliseconds.
 const TIMEOUT: u32 = 60_000;
 
 pub(super) struct Request<'a> {
@@ -157,7 +157,12 @@ impl Request<'_> {
         // What was fetched is kept in OPFS; the browser's cache would be a second copy.
         options.set_cache(RequestCache::NoStore);
         options.set_credentials(RequestCredentials::Omit);
-        let timeout = AbortSignal::timeout_with_u32(TIMEOUT);
+        let len = self
+            .range
+            .as_ref()
+            .map_or(0, |range| range.end.saturating_sub(range.start));
+        let longer = u32::try_from(len >> 20).unwrap_or(0).saturating_mul(TIMEOUT);
+        let timeout = AbortSignal::timeout_with_u32(TIMEOUT.saturating_add(longer));
         let signal = match self.signal {
             Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
             None => timeout,

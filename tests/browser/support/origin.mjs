@@ -22,13 +22,19 @@ export async function site(host) {
   return files(inRoot('build', 'site'), { host, headers });
 }
 
-/** Serves what is in a folder. */
-export function files(root, { host = '127.0.0.1', headers = {} } = {}) {
+/** Serves what is in a folder, ranges of it too; `told(path, bytes)` hears of each answer. */
+export function files(root, { host = '127.0.0.1', headers = {}, told = () => {} } = {}) {
   return listen(host, (request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
     const file = join(root, path.endsWith('/') ? `${path}index.html` : path);
     if (!existsSync(file) || !statSync(file).isFile()) return response.writeHead(404).end();
-    response.writeHead(200, { ...headers, 'Content-Type': types[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
+    const all = readFileSync(file);
+    const [, first, last] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range) ?? [];
+    const range = first && { 'Content-Range': `bytes ${first}-${Math.min(last, all.length - 1)}/${all.length}` };
+    const body = range ? all.subarray(Number(first), Number(last) + 1) : all;
+    told(path, request.method === 'HEAD' ? 0 : body.length);
+    const type = types[extname(file)] ?? 'application/octet-stream';
+    response.writeHead(range ? 206 : 200, { ...headers, ...range, 'Content-Type': type, 'Content-Length': body.length, 'Accept-Ranges': 'bytes' }).end(body);
   });
 }
 
