@@ -246,8 +246,7 @@ fn reading_goes_on_where_an_earlier_reader_came_to() {
     for golden in goldens() {
         let all = read_whole(&golden.wal).unwrap();
         for (at, transaction) in all.iter().enumerate() {
-            let stored = serde_json::to_string(&transaction.end).unwrap();
-            let cursor: Cursor = serde_json::from_str(&stored).unwrap();
+            let cursor = transaction.end.clone();
             let offset = frame_offset(cursor.page_size, cursor.frame + 1) as usize;
             let mut reader = Reader::resume(cursor, None, NO_LIMIT);
             reader.push(&golden.wal[offset..]);
