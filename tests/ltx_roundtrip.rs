@@ -40,7 +40,7 @@ impl Spec {
             fills,
             any::<bool>(),
             any::<bool>(),
-            0i64..=i64::MAX,
+            0i64..=Timestamp::MAX.0,
         )
             .prop_map(|(size, codec, sums, fills, snapshot, at_lock_page, time)| {
                 Self::new(size, codec, sums, &fills, snapshot, at_lock_page, Timestamp(time))

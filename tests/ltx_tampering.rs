@@ -188,11 +188,14 @@ fn every_field_has_its_sentence() {
 /// Values that are wrong in themselves are refused though the file checksum is right.
 #[test]
 fn a_right_checksum_does_not_excuse_a_wrong_file() {
-    let changes: [Change; 32] = [
+    let changes: [Change; 33] = [
         ("the first TXID is 0", |raw| set(raw, "min TXID", 0)),
         ("the last TXID is before the first", |raw| set(raw, "max TXID", 5)),
         ("the timestamp is before 1970", |raw| {
             set(raw, "timestamp", u64::MAX)
+        }),
+        ("the timestamp is later than dates can be", |raw| {
+            set(raw, "timestamp", 1 << 53)
         }),
         ("the WAL offset or size is negative", |raw| {
             set(raw, "WAL size", u64::MAX)

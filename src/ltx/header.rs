@@ -124,6 +124,10 @@ impl Header {
             ),
             (self.timestamp.0 >= 0, "the timestamp is before 1970"),
             (
+                self.timestamp <= Timestamp::MAX,
+                "the timestamp is later than dates can be",
+            ),
+            (
                 self.wal_offset >= 0 && self.wal_size >= 0,
                 "the WAL offset or size is negative",
             ),
@@ -258,6 +262,13 @@ mod tests {
                     ..header()
                 },
                 "before 1970",
+            ),
+            (
+                Header {
+                    timestamp: Timestamp(Timestamp::MAX.0 + 1),
+                    ..header()
+                },
+                "later than dates",
             ),
             (
                 Header {

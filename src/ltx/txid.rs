@@ -73,6 +73,11 @@ impl FromJson for Txid {
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
 
+impl Timestamp {
+    /// The last that JavaScript's dates can tell, in the year 275760. What is later would pass through its numbers changed.
+    pub const MAX: Self = Self(8_640_000_000_000_000);
+}
+
 impl FromJson for Timestamp {
     fn from_json(json: Json<'_>) -> Option<Self> {
         json.integer().map(Self)
