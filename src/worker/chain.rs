@@ -27,7 +27,10 @@ pub(super) struct Chain {
 
 /// Follows the steps from the empty database. Refuses to choose: two ways on, or segments that nothing leads to, are
 /// for a person to decide about.
-pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
+///
+/// Not so where another Worker fills the bucket (`is_attached`, and the steps name their states): it may keep those between
+/// in its object for a while.
+pub(super) fn follow(steps: &[Step], is_attached: bool) -> Result<Chain, Failure> {
     let mut order: Vec<usize> = (0..steps.len()).collect();
     sort_by_key(&mut order, |&at| {
         steps
@@ -61,7 +64,9 @@ pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
     let tip = states.newest();
     // What is shipped next goes on from the last raw segment, and raw segments go only when a level holds them: a state
     // beyond it that no level leads to is of another history.
-    if let (Some(raw), Some(tip)) = (last_raw, tip) {
+    let is_ahead =
+        |id: SegmentId| is_attached && steps.iter().any(|step| step.id == id && step.sums.is_some());
+    if let (Some(raw), Some(tip)) = (last_raw, tip.filter(|&tip| !is_ahead(tip))) {
         let steps = in_order().map(|(_, step)| step.id);
         let levels = steps.filter(|id| id.min > Txid::FIRST && id.level > Level::RAW);
         let reach = levels.fold(raw.max, |reach, id| {
@@ -80,7 +85,7 @@ pub(super) fn follow(steps: &[Step]) -> Result<Chain, Failure> {
         if states.has(id.max, sums.map(|sums| sums.after)) {
             mark(&mut belongs, at);
             states.add(before(id), sums.map(|sums| sums.before), None)?;
-        } else if id.level == Level::RAW {
+        } else if id.level == Level::RAW && !is_ahead(id) {
             // One that is too long for a bundle stays when those beside it have gone.
             let holds = |(at, step): (usize, Step)| {
                 let is_held = step.id.min <= id.min && id.max <= step.id.max && step.id.level > Level::RAW;

@@ -96,7 +96,7 @@ impl Creation<'_> {
                 match feed.await {
                     Ok((proven, _)) => {
                         let ended = async {
-                            Entry::begin(replica, id, size, &proven, None)
+                            Entry::begin(replica, id, size, &proven, None, None)
                                 .await?
                                 .end(created, None)
                                 .await
@@ -107,7 +107,7 @@ impl Creation<'_> {
                 }
             }
             Either::Right((Ok((proven, trailer)), put)) => {
-                match Entry::begin(replica, id, size, &proven, None).await {
+                match Entry::begin(replica, id, size, &proven, None, None).await {
                     Ok(entry) => {
                         pipe.write(&trailer).await;
                         pipe.close().await;

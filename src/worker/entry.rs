@@ -2,7 +2,8 @@
 //! then it is committed. Cut off anywhere in between, the next who enters settles it.
 //!
 //! A short segment goes a shorter way: its bytes are kept in the ledger, by the same write that commits it. Upkeep takes
-//! them from there into a level and into a bundle, and so into the bucket.
+//! them from there into a level and into a bundle, and so into the bucket. Not so where an upload of its name was given up:
+//! R2 may yet create that, and then there would be two.
 
 use worker::Data;
 
@@ -33,19 +34,20 @@ pub(super) struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     /// Waits for its turn, and makes sure that the segment goes on from where the replica then stands. With the intent it
-    /// notes where in a WAL that is, and will be.
+    /// notes where in a WAL that is, and will be, and R2's name for the upload in parts that becomes it.
     pub(super) async fn begin(
         replica: &'a Replica,
         id: SegmentId,
         size: u64,
         proven: &Proven,
         places: Option<&Places>,
+        multipart: Option<&str>,
     ) -> Result<Self, Failure> {
         let (guard, head) = admitted(replica, id, proven).await?;
         if let Some(places) = places {
             Place::note(&replica.ledger, places)?;
         }
-        let intent = Intent::new(id, size, &proven.header, proven.checksum);
+        let intent = Intent::new(id, size, &proven.header, proven.checksum, multipart);
         replica.ledger.set(&State::known(head, Some(intent.clone())))?;
         // R2 must not be ahead of it.
         replica.ledger.sync().await?;
@@ -74,17 +76,19 @@ impl<'a> Entry<'a> {
         if is_kept {
             let (guard, head) = admitted(replica, id, proven).await?;
             guard.check()?;
-            // All of it is written together, and nobody hears of it before it stays.
-            if let Some(places) = places {
-                Place::note(&replica.ledger, places)?;
+            if !replica.ledger.is_late(id)? {
+                // All of it is written together, and nobody hears of it before it stays.
+                if let Some(places) = places {
+                    Place::note(&replica.ledger, places)?;
+                }
+                let head = head.after(id, len, &proven.header);
+                replica.keep(head, id, &proven.header, bytes)?;
+                fault_point!("kept");
+                return Ok(head.position);
             }
-            let head = head.after(id, len, &proven.header);
-            replica.keep(head, id, &proven.header, bytes)?;
-            fault_point!("kept");
-            return Ok(head.position);
         }
         let pushed = (bytes.len() <= PUSHED).then(|| bytes.clone());
-        let entry = Self::begin(replica, id, len, proven, places).await?;
+        let entry = Self::begin(replica, id, len, proven, places, None).await?;
         let created = replica.store.put(id, Data::Bytes(bytes), Some(&proven.header));
         let created = created.await;
         entry.end(created, pushed.as_deref()).await

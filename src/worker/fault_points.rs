@@ -4,8 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::time::Duration;
 
-use worker::{Env, Request, Response};
+use worker::{Delay, Env, Request, Response};
 
 use super::body::Body;
 use super::failure::Failure;
@@ -32,8 +33,12 @@ pub(super) enum Fault {
     Uproot(String),
     /// All keys of the bucket.
     Keys,
-    /// The next to reach the point of this name dies there, or hangs for ever.
+    /// The next to reach the point of this name dies there, hangs for ever, or waits for `GoOn`.
     Arm(String, End),
+    /// Who waits at a point goes on.
+    GoOn,
+    /// By so many milliseconds the clock of leases is set ahead.
+    Ahead(u64),
     /// How often armed points were reached.
     Reached,
     /// What was asked of R2 and of the objects' storage since this was last asked.
@@ -52,11 +57,14 @@ pub(super) enum Fault {
 pub(super) enum End {
     Panic,
     Hang,
+    Wait,
 }
 
 thread_local! {
     static ARMED: RefCell<Option<(String, End)>> = const { RefCell::new(None) };
     static REACHED: Cell<u32> = const { Cell::new(0) };
+    static GONE_ON: Cell<u32> = const { Cell::new(0) };
+    static AHEAD: Cell<u64> = const { Cell::new(0) };
     static COUNTS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -70,7 +78,18 @@ pub(super) async fn reach(point: &str) {
     match end {
         End::Panic => panic!("a panic was asked for at {point}"),
         End::Hang => pending().await,
+        End::Wait => {
+            let gone_on = GONE_ON.get();
+            while GONE_ON.get() == gone_on {
+                Delay::from(Duration::from_millis(5)).await;
+            }
+        }
     }
+}
+
+/// How far the clock of leases is set ahead, in milliseconds.
+pub(super) fn ahead() -> u64 {
+    AHEAD.get()
 }
 
 /// Counts what costs something.
@@ -90,6 +109,9 @@ impl Fault {
             ["uproot", key @ ..] => Ok(Self::Uproot(key.join("/"))),
             ["arm", point, "panic"] => Ok(Self::Arm((*point).to_owned(), End::Panic)),
             ["arm", point, "hang"] => Ok(Self::Arm((*point).to_owned(), End::Hang)),
+            ["arm", point, "wait"] => Ok(Self::Arm((*point).to_owned(), End::Wait)),
+            ["go_on"] => Ok(Self::GoOn),
+            ["ahead", by] => Ok(Self::Ahead(by.parse().unwrap_or_default())),
             ["reached"] => Ok(Self::Reached),
             ["counts"] => Ok(Self::Counts),
             ["keys"] => Ok(Self::Keys),
@@ -122,6 +144,8 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
             return Ok(Response::from_json(&keys)?);
         }
         Fault::Arm(point, end) => ARMED.set(Some((point, end))),
+        Fault::GoOn => GONE_ON.set(GONE_ON.get().saturating_add(1)),
+        Fault::Ahead(by) => AHEAD.set(AHEAD.get().saturating_add(by)),
         Fault::Counts => return Ok(Response::from_json(&COUNTS.take())?),
         Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
         Fault::Prove(times) => {

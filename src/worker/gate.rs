@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 
-use worker::Date;
-
+use super::clock;
 use super::failure::Failure;
 
 /// Of an isolate's 128 MB, for uploads.
@@ -40,7 +39,7 @@ pub(super) fn enter(bytes: u64) -> Result<Permit, Failure> {
 
 /// The same for one that stays in memory between its requests: `give_up` ends it when its permit is void.
 pub(super) fn enter_with(bytes: u64, give_up: Option<Box<dyn FnOnce()>>) -> Result<Permit, Failure> {
-    let now = Date::now().as_millis();
+    let now = clock::now();
     let void = LEASES.with_borrow_mut(|leases| leases.void(bytes, now));
     // They may hold permits themselves.
     for lease in void {
@@ -84,7 +83,7 @@ impl Leases {
 impl Permit {
     /// Says that the upload goes on.
     pub(super) fn renew(&self) {
-        let now = Date::now().as_millis();
+        let now = clock::now();
         LEASES.with_borrow_mut(|leases| {
             if let Some(lease) = leases.held.iter_mut().find(|lease| lease.number == self.0) {
                 lease.seen = now;

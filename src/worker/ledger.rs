@@ -26,6 +26,8 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE TABLE IF NOT EXISTS page_sums (block INTEGER PRIMARY KEY, sums BLOB NOT NULL)";
 /// The note that says where the replica stands.
 const STATE: &str = "state";
+/// The note of the transaction whose object may still come, from an upload that was given up.
+const LATE: &str = "late";
 
 /// As JSON, which is how they come out of SQLite: one value a query.
 const ID: &str = "json_array(level, min_txid, max_txid)";
@@ -66,6 +68,8 @@ pub(super) struct Intent {
     pub(super) size: u64,
     checksum: String,
     header: String,
+    /// R2's name for an upload in parts that becomes it.
+    pub(super) multipart: Option<String>,
 }
 
 impl Ledger {
@@ -114,6 +118,15 @@ impl Ledger {
 
     pub(super) fn forget_note(&self, name: &str) -> Result<(), Failure> {
         self.run("DELETE FROM notes WHERE name = ?", [name.into()])
+    }
+
+    /// Notes that R2 may yet create an object that starts there: only there it is certain which one does.
+    pub(super) fn set_late(&self, id: SegmentId) -> Result<(), Failure> {
+        self.set_note(LATE, &id.min)
+    }
+
+    pub(super) fn is_late(&self, id: SegmentId) -> Result<bool, Failure> {
+        Ok(self.note(LATE)? == Some(id.min))
     }
 
     /// Whether objects were added or forgotten since this was last asked.
@@ -528,17 +541,25 @@ impl FromJson for Intent {
             size: json.get("size")?,
             checksum: json.get("checksum")?,
             header: json.get("header")?,
+            multipart: json.get("multipart")?,
         })
     }
 }
 
 impl Intent {
-    pub(super) fn new(id: SegmentId, size: u64, header: &Header, checksum: FileChecksum) -> Self {
+    pub(super) fn new(
+        id: SegmentId,
+        size: u64,
+        header: &Header,
+        checksum: FileChecksum,
+        multipart: Option<&str>,
+    ) -> Self {
         Self {
             id,
             size,
             checksum: format!("{:016x}", checksum.0),
             header: super::r2::hex(&header.encode()),
+            multipart: multipart.map(str::to_owned),
         }
     }
 

@@ -7,8 +7,9 @@
 use std::cell::Cell;
 use std::time::Duration;
 
-use worker::{Date, Delay};
+use worker::Delay;
 
+use super::clock;
 use super::failure::Failure;
 
 /// No single step under the lock takes as long, for none waits for a client.
@@ -39,9 +40,9 @@ pub(super) struct Guard<'a> {
 
 impl Lock {
     pub(super) async fn enter(&self) -> Result<Guard<'_>, Failure> {
-        let start = Date::now().as_millis();
+        let start = clock::now();
         loop {
-            let now = Date::now().as_millis();
+            let now = clock::now();
             let is_held = |holder: Holder| now.saturating_sub(holder.since) < LEASE_MS;
             if !self.holder.get().is_some_and(is_held) {
                 let number = self.entries.get().wrapping_add(1);
@@ -61,7 +62,7 @@ impl Guard<'_> {
     /// Says that it goes on, in something of many steps; fails as [`Guard::check`] does.
     pub(super) fn renew(&self) -> Result<(), Failure> {
         self.check()?;
-        let (number, since) = (self.number, Date::now().as_millis());
+        let (number, since) = (self.number, clock::now());
         self.lock.holder.set(Some(Holder { number, since }));
         Ok(())
     }

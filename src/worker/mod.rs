@@ -67,6 +67,7 @@ mod attached;
 mod auth;
 mod body;
 mod chain;
+mod clock;
 mod committed;
 mod creation;
 mod database;

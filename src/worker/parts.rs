@@ -11,9 +11,10 @@ use std::rc::Rc;
 
 use futures_util::future::{Either, select};
 use serde::Serialize;
-use worker::{Data, Date, MultipartUpload, Request, Response, UploadedPart};
+use worker::{Data, Request, Response};
 
 use super::body::Body;
+use super::clock;
 use super::entry::Entry;
 use super::failure::Failure;
 use super::gate::{self, Permit};
@@ -21,10 +22,10 @@ use super::intake::{Intake, Proven};
 use super::json::answer;
 use super::pipe::Pipe;
 use super::query::Query;
+use super::r2::R2Store;
 use super::replica::Replica;
 use super::upload::{Accepted, check_level, confirm, declared_size, take_header};
 use crate::replica::{Position, SegmentId};
-use crate::store;
 
 /// R2 takes no smaller ones, but the last.
 const MIN_PART: u64 = 5 << 20;
@@ -112,7 +113,7 @@ pub(super) async fn put(
             multipart: replica.store.create_multipart(id, Some(&header)).await?,
             etags: Vec::new(),
             permit: Rc::new(gate::enter(RESTING_MEMORY)?),
-            seen: Date::now().as_millis(),
+            seen: clock::now(),
         };
         (replica.parts.set(upload), intake)
     } else {
@@ -121,8 +122,8 @@ pub(super) async fn put(
         let intake = upload.intake.clone();
         (upload, intake)
     };
-    let multipart = replica.store.multipart(id, &upload.multipart)?;
-    let taken = match take(&multipart, &upload, start, body, &mut intake).await {
+    let store = &replica.store;
+    let taken = match take(store, &upload, start, body, &mut intake).await {
         Ok(etag) => replica.parts.go_on(&upload, length, intake, etag),
         Err(failure) => Err(failure),
     };
@@ -131,7 +132,7 @@ pub(super) async fn put(
         Err(failure) if failure.is_passing() => return Err(failure),
         Err(failure) => {
             replica.parts.end(&upload);
-            let _ = multipart.abort().await;
+            store.abort(id, &upload.multipart).await;
             return Err(failure);
         }
     };
@@ -142,9 +143,9 @@ pub(super) async fn put(
     }
     replica.parts.end(&upload);
     match upload.intake.clone().finish() {
-        Ok(proven) => complete(replica, &upload, multipart, &proven).await,
+        Ok(proven) => complete(replica, &upload, &proven).await,
         Err(failure) => {
-            let _ = multipart.abort().await;
+            store.abort(id, &upload.multipart).await;
             Err(failure)
         }
     }
@@ -156,7 +157,7 @@ impl Parts {
         let Some(other) = self.0.borrow().clone() else {
             return Ok(());
         };
-        if other.id != id && Date::now().as_millis().saturating_sub(other.seen) < ABANDONED_MS {
+        if other.id != id && clock::now().saturating_sub(other.seen) < ABANDONED_MS {
             let message = format!(
                 "The segment {} is being uploaded in parts; try again when it is done.",
                 other.id
@@ -164,8 +165,7 @@ impl Parts {
             return Err(Failure::passing("upload_under_way", message));
         }
         self.end(&other);
-        // If this fails, R2 does it by itself after some days.
-        let _ = replica.store.multipart(other.id, &other.multipart)?.abort().await;
+        replica.store.abort(other.id, &other.multipart).await;
         Ok(())
     }
 
@@ -213,7 +213,7 @@ impl Parts {
             intake,
             etags: upload.etags.iter().cloned().chain([etag]).collect(),
             permit: upload.permit.clone(),
-            seen: Date::now().as_millis(),
+            seen: clock::now(),
             multipart: upload.multipart.clone(),
             ..**upload
         }))
@@ -254,15 +254,15 @@ fn check_length(offset: u64, length: u64, size: u64, part_size: u64, is_last: bo
 
 /// Streams a part into R2 while it is proven; returns R2's name for it.
 async fn take(
-    multipart: &MultipartUpload,
+    store: &R2Store,
     upload: &Upload,
     start: Vec<u8>,
     body: &mut Body,
     intake: &mut Intake,
 ) -> Result<String, Failure> {
-    let number = part_number(upload.etags.len());
     let (pipe, readable) = Pipe::new(body.size())?;
-    let put = pin!(multipart.upload_part(number, Data::ReadableStream(readable)));
+    let (before, data) = (upload.etags.len(), Data::ReadableStream(readable));
+    let put = pin!(store.send_part(upload.id, &upload.multipart, before, data));
     let feed = pin!(async {
         pipe.write(&start).await;
         while let Some(chunk) = body.next().await? {
@@ -273,7 +273,7 @@ async fn take(
         Ok::<_, Failure>(())
     });
     match select(put, feed).await {
-        Either::Right((Ok(()), put)) => Ok(put.await?.etag()),
+        Either::Right((Ok(()), put)) => Ok(put.await?),
         Either::Right((Err(failure), put)) => {
             pipe.abort().await;
             let _ = put.await;
@@ -285,34 +285,16 @@ async fn take(
                 pipe.abort().await;
             }
             feed.await?;
-            Ok(part?.etag())
+            Ok(part?)
         }
     }
 }
 
-fn part_number(before: usize) -> u16 {
-    u16::try_from(before.saturating_add(1)).unwrap_or(u16::MAX)
-}
-
-async fn complete(
-    replica: &Replica,
-    upload: &Upload,
-    multipart: MultipartUpload,
-    proven: &Proven,
-) -> Result<Response, Failure> {
+async fn complete(replica: &Replica, upload: &Upload, proven: &Proven) -> Result<Response, Failure> {
     let Upload { id, size, .. } = *upload;
-    let parts = upload.etags.iter().enumerate();
-    let parts = parts.map(|(before, etag)| UploadedPart::new(part_number(before), etag.clone()));
     let completed = async {
-        let entry = Entry::begin(replica, id, size, proven, None).await?;
-        // Completing knows no condition; but nobody else creates objects while the lock is held.
-        let created = match replica.store.head(id).await {
-            Ok(None) => multipart.complete(parts).await.map(|_| true).map_err(|error| {
-                store::Error::Unavailable(format!("R2 could not complete segment {id} ({error})"))
-            }),
-            Ok(Some(_)) => Ok(false),
-            Err(error) => Err(error),
-        };
+        let entry = Entry::begin(replica, id, size, proven, None, Some(&upload.multipart)).await?;
+        let created = replica.store.complete(id, &upload.multipart, &upload.etags).await;
         entry.end(created, None).await
     };
     match completed.await {

@@ -6,7 +6,9 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use worker::{Bucket, Conditional, Data, Env, Include, Method, MultipartUpload, Object, Request, Stub};
+use worker::{
+    Bucket, Conditional, Data, Env, Include, Method, MultipartUpload, Object, Request, Stub, UploadedPart,
+};
 
 use super::failure::Failure;
 use super::ledger::Ledger;
@@ -195,8 +197,43 @@ impl R2Store {
         Ok(upload.upload_id().await)
     }
 
-    /// Goes on with that.
-    pub(super) fn multipart(&self, id: SegmentId, name: &str) -> Result<MultipartUpload> {
+    /// Sends the part after so many; returns R2's name for it.
+    pub(super) async fn send_part(
+        &self,
+        id: SegmentId,
+        name: &str,
+        before: usize,
+        part: Data,
+    ) -> Result<String> {
+        let upload = self.multipart(id, name)?;
+        let sent = upload.upload_part(number(before), part).await;
+        sent.map(|part| part.etag())
+            .map_err(|error| unavailable("take a part of", &self.key(id), &error))
+    }
+
+    /// Creates the object out of its parts; false if there is one of that name already. R2 knows no condition for that: it is
+    /// for who holds the lock, or creates alone.
+    pub(super) async fn complete(&self, id: SegmentId, name: &str, etags: &[String]) -> Result<bool> {
+        if self.head(id).await?.is_some() {
+            return Ok(false);
+        }
+        fault_point!("completing");
+        let parts = etags.iter().enumerate();
+        let parts = parts.map(|(before, etag)| UploadedPart::new(number(before), etag.clone()));
+        let completed = self.multipart(id, name)?.complete(parts).await;
+        completed
+            .map(|_| true)
+            .map_err(|error| unavailable("complete", &self.key(id), &error))
+    }
+
+    /// Takes back what was sent. If this fails, R2 does it by itself after some days.
+    pub(super) async fn abort(&self, id: SegmentId, name: &str) {
+        if let Ok(upload) = self.multipart(id, name) {
+            let _ = upload.abort().await;
+        }
+    }
+
+    fn multipart(&self, id: SegmentId, name: &str) -> Result<MultipartUpload> {
         let key = self.key(id);
         self.bucket
             .resume_multipart_upload(&key, name)
@@ -387,6 +424,11 @@ pub(super) fn parse_key(key: &str) -> Option<SegmentId> {
     let mut levels = Level::all().chain(Level::shelves());
     let level = levels.find(|&level| prefix == Layout::Bucket.prefix(level))?;
     SegmentId::from_file_name(level, name).ok()
+}
+
+/// The number of the part after so many.
+fn number(before: usize) -> u16 {
+    u16::try_from(before.saturating_add(1)).unwrap_or(u16::MAX)
 }
 
 fn unavailable(what: &str, key: &str, error: &worker::Error) -> Error {

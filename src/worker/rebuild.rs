@@ -135,7 +135,7 @@ fn large() -> Failure {
 /// Keeps what is one history, and finds where it ends. Bundles prove themselves to who reads them: all stay.
 async fn finish(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<Head, Failure> {
     let steps = ledger.steps()?;
-    let chain = chain::follow(&steps)?;
+    let chain = chain::follow(&steps, store.is_attached())?;
     let mut head = match chain.tip {
         None => Head::EMPTY,
         Some(tip) => match ledger.head_at(tip)? {

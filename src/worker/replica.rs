@@ -99,10 +99,12 @@ impl Replica {
         intent: &Intent,
     ) -> Result<Head, Failure> {
         fault_point!("settling");
-        let created = match intent.checksum() {
-            Some(checksum) => self.store.has(intent.id, intent.size, checksum).await?,
-            None => false,
-        };
+        let mut created = self.is_created(intent).await?;
+        if let Some(multipart) = intent.multipart.as_ref().filter(|_| !created) {
+            // Completed later, it would take the place of what is there by then.
+            self.store.abort(intent.id, multipart).await;
+            created = self.is_created(intent).await?;
+        }
         guard.check()?;
         let found = intent.found().filter(|_| created);
         let head = match found.as_ref().and_then(|found| found.header.as_ref()) {
@@ -111,9 +113,19 @@ impl Replica {
         };
         match &found {
             Some(found) => self.commit(head, found, None)?,
-            None => self.ledger.set(&State::known(head, None))?,
+            None => {
+                self.ledger.set_late(intent.id)?;
+                self.ledger.set(&State::known(head, None))?;
+            }
         }
         Ok(head)
+    }
+
+    async fn is_created(&self, intent: &Intent) -> Result<bool, Failure> {
+        match intent.checksum() {
+            Some(checksum) => Ok(self.store.has(intent.id, intent.size, checksum).await?),
+            None => Ok(false),
+        }
     }
 
     /// Whether the object that remembers it has looked at the bucket since it woke, or looks now: what ends at the head

@@ -3,7 +3,7 @@
 
 use worker::{Request, Response};
 
-use super::segment::{Cut, memory};
+use super::segment::{Cut, memory, too_large};
 use super::told;
 use super::underway::{File, Underway, Upload};
 use crate::ltx::PageSize;
@@ -78,10 +78,7 @@ pub(in crate::worker) async fn put(
             page_size,
             cursor: cursor(&query, page_size)?,
         };
-        let memory = memory(page_size, commit).ok_or_else(|| {
-            let message = "The database is too large to be taken as a file: `walferry replicate` ships it.";
-            Failure::new(413, "too_large", message)
-        })?;
+        let memory = memory(page_size, commit).ok_or_else(too_large)?;
         // It gives its memory back.
         underway.end(replica).await;
         let permit = gate::enter_with(memory, Some(underway.give_up()))?;

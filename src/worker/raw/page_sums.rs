@@ -4,7 +4,8 @@
 //! at all. An object of R2 would be written whole, at most once a second, for more than four times that.
 //!
 //! The table says of which state it is. If segments came otherwise meanwhile, or a life of the object ended between the
-//! head and the table, it catches up from the segments, which carry the sums.
+//! head and the table, it catches up from the segments, which carry the sums. An upload looks at it block by block, while
+//! others may move it on: no block is taken of another state than those before.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -29,6 +30,8 @@ const NOTE: &str = "page_sums";
 #[derive(Debug)]
 pub(super) struct PageSums {
     ledger: Rc<Ledger>,
+    /// The state of which the ledger's table was when it was first looked at, or last written.
+    of: Option<Position>,
     blocks: BTreeMap<u32, Block>,
     /// The size of the database in pages.
     commit: u32,
@@ -49,6 +52,7 @@ impl PageSums {
         let noted = ledger.note::<(Position, u32)>(NOTE)?;
         let mut table = Self {
             ledger,
+            of: noted.map(|(position, _)| position),
             blocks: BTreeMap::new(),
             commit: noted.map_or(0, |(_, commit)| commit),
             sum: noted.and_then(|(position, _)| position.sum).unwrap_or_default(),
@@ -110,8 +114,11 @@ impl PageSums {
         Ok(())
     }
 
-    /// Notes the table as that of this state.
+    /// Notes the table as that of this state, unless another has moved it on: then it catches up later.
     pub(super) fn save(&mut self, position: Position) -> Result<(), Failure> {
+        if !self.is_same()? {
+            return Ok(());
+        }
         for (&number, block) in &mut self.blocks {
             if std::mem::take(&mut block.is_changed) {
                 self.ledger.set_sum_block(number, block.sums.clone())?;
@@ -119,12 +126,20 @@ impl PageSums {
         }
         let (last, _) = place(Pgno(self.commit.max(1)));
         self.ledger.drop_sum_blocks(last.saturating_add(1))?;
+        self.of = Some(position);
         self.ledger.set_note(NOTE, &(position, self.commit))
+    }
+
+    /// Whether the ledger's table is still of the same state.
+    fn is_same(&self) -> Result<bool, Failure> {
+        let noted = self.ledger.note::<(Position, u32)>(NOTE)?;
+        Ok(noted.map(|(position, _)| position) == self.of)
     }
 
     fn forget(&mut self) -> Result<(), Failure> {
         self.ledger.drop_sum_blocks(0)?;
         self.ledger.forget_note(NOTE)?;
+        self.of = None;
         self.blocks.clear();
         (self.commit, self.sum) = (0, DbSum::EMPTY);
         Ok(())
@@ -163,6 +178,10 @@ impl PageSums {
 
     fn block(&mut self, number: u32) -> Result<&mut Block, Failure> {
         use std::collections::btree_map::Entry;
+        if !self.blocks.contains_key(&number) && !self.is_same()? {
+            let message = "The replica moved while its pages were compared; try again.";
+            return Err(Failure::passing("replica_moved", message));
+        }
         match self.blocks.entry(number) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(place) => {

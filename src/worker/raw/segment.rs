@@ -1,6 +1,6 @@
 //! A segment that is cut here.
 
-use worker::{Data, Date, UploadedPart};
+use worker::{Data, Date};
 
 use super::page_sums::PageSums;
 use super::place::{Place, Places};
@@ -55,6 +55,12 @@ pub(super) fn memory(page_size: PageSize, commit: u32) -> Option<u64> {
     (memory <= MAX_MEMORY && page_size.file_size(commit) <= MAX_SIZE).then_some(memory)
 }
 
+/// The refusal of such a database.
+pub(super) fn too_large() -> Failure {
+    let message = "The database is too large to be taken raw: `walferry replicate` ships it.";
+    Failure::new(413, "too_large", message)
+}
+
 /// An upload to R2 in parts. The first one waits until the sums are known, for they stand in the header.
 #[derive(Debug)]
 struct Parts {
@@ -64,10 +70,10 @@ struct Parts {
     etags: Vec<String>,
 }
 
-/// What is to be sent to R2 before more is cut: with a name, number and bytes a part; without, that there will be some.
+/// What is to be sent to R2 before more is cut: with a name, how many come before and bytes a part; without, that there will be some.
 pub(super) struct Due {
     id: SegmentId,
-    part: Option<(String, u16, Vec<u8>)>,
+    part: Option<(String, usize, Vec<u8>)>,
 }
 
 impl Cut {
@@ -125,8 +131,9 @@ impl Cut {
         // With a rest, for the last part may be short, but not empty.
         let part = out.get(..PART).filter(|part| part.len() < out.len())?;
         let part = self.parts.as_ref().map(|parts| {
-            let number = number(parts.etags.len().saturating_add(1));
-            (parts.name.clone(), number, part.to_vec())
+            // The first is not among them.
+            let before = parts.etags.len().saturating_add(1);
+            (parts.name.clone(), before, part.to_vec())
         });
         Some(Due { id: self.id, part })
     }
@@ -157,7 +164,7 @@ impl Cut {
     /// Takes back what was sent.
     pub(super) async fn abort(self, replica: &Replica) {
         if let Some(parts) = &self.parts {
-            abort(replica, self.id, &parts.name).await;
+            replica.store.abort(self.id, &parts.name).await;
         }
     }
 
@@ -213,7 +220,7 @@ impl Cut {
                 let name = parts.name.clone();
                 let completed = made.complete(parts, bytes).await;
                 if completed.is_err() {
-                    abort(replica, self.id, &name).await;
+                    replica.store.abort(self.id, &name).await;
                 }
                 completed?
             }
@@ -249,27 +256,15 @@ impl Made<'_> {
             mut etags,
         } = parts;
         self.with_start(&mut first);
-        let (replica, id) = (self.replica, self.id);
-        etags.insert(0, send(replica, id, &name, 1, first).await?);
+        let (store, id) = (&self.replica.store, self.id);
+        etags.insert(0, store.send_part(id, &name, 0, Data::Bytes(first)).await?);
         // The index of a large database is longer than a part.
         for part in last.chunks(PART) {
-            let number = number(etags.len());
-            etags.push(send(replica, id, &name, number, part.to_vec()).await?);
+            let part = Data::Bytes(part.to_vec());
+            etags.push(store.send_part(id, &name, etags.len(), part).await?);
         }
-        let entry = self.enter().await?;
-        // Completing knows no condition; but nobody else creates objects while the lock is held.
-        let created = match replica.store.head(id).await {
-            Ok(None) => {
-                let parts = etags.into_iter().enumerate();
-                let parts = parts.map(|(before, etag)| UploadedPart::new(number(before), etag));
-                let upload = replica.store.multipart(id, &name)?;
-                upload.complete(parts).await.map(|_| true).map_err(|error| {
-                    store::Error::Unavailable(format!("R2 could not complete segment {id} ({error})"))
-                })
-            }
-            Ok(Some(_)) => Ok(false),
-            Err(error) => Err(error),
-        };
+        let entry = self.enter(&name).await?;
+        let created = store.complete(id, &name, &etags).await;
         entry.end(created, None).await
     }
 
@@ -280,13 +275,14 @@ impl Made<'_> {
     }
 
     /// The right to create it; the place in the WAL is noted with the intent.
-    async fn enter(&self) -> Result<Entry<'_>, Failure> {
+    async fn enter(&self, multipart: &str) -> Result<Entry<'_>, Failure> {
         Entry::begin(
             self.replica,
             self.id,
             self.size,
             &self.proven,
             self.places.as_ref(),
+            Some(multipart),
         )
         .await
     }
@@ -297,34 +293,12 @@ impl Due {
     pub(super) async fn send(self, replica: &Replica) -> store::Result<String> {
         let sent = match self.part {
             None => replica.store.create_multipart(self.id, None).await,
-            Some((name, number, part)) => send(replica, self.id, &name, number, part).await,
+            Some((name, before, part)) => {
+                let store = &replica.store;
+                store.send_part(self.id, &name, before, Data::Bytes(part)).await
+            }
         };
         fault_point!("raw_part");
         sent
     }
-}
-
-async fn send(
-    replica: &Replica,
-    id: SegmentId,
-    name: &str,
-    number: u16,
-    part: Vec<u8>,
-) -> store::Result<String> {
-    let upload = replica.store.multipart(id, name)?;
-    let sent = upload.upload_part(number, Data::Bytes(part)).await;
-    let sent = sent
-        .map_err(|error| store::Error::Unavailable(format!("R2 could not take a part of {id} ({error})")))?;
-    Ok(sent.etag())
-}
-
-/// If this fails, R2 does it by itself after some days.
-async fn abort(replica: &Replica, id: SegmentId, name: &str) {
-    if let Ok(upload) = replica.store.multipart(id, name) {
-        let _ = upload.abort().await;
-    }
-}
-
-fn number(before: usize) -> u16 {
-    u16::try_from(before.saturating_add(1)).unwrap_or(u16::MAX)
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use worker::{Request, Response};
 
 use super::place::Place;
-use super::segment::Cut;
+use super::segment::{Cut, memory, too_large};
 use super::told;
-use crate::ltx::Pgno;
+use crate::ltx::{PageSize, Pgno};
 use crate::wal::{Cursor, Error, FrameHeader, Reader, Salts};
 use crate::worker::body::Body;
 use crate::worker::failure::Failure;
@@ -21,8 +21,14 @@ use crate::worker::upload::declared_size;
 const ENOUGH: usize = 8 << 20;
 /// The most that one transaction may change.
 const MAX_TRANSACTION: usize = 16 << 20;
-/// Of pages by which a database grew and that are not in its WAL: SQLite leaves out few.
+/// Of pages by which a database grew and that are not in its WAL, and of their bytes: SQLite leaves out few.
 const MAX_ZEROS: u32 = 16_384;
+const MAX_ZERO_BYTES: u64 = 64 << 20;
+/// The most memory that the cut takes beside the pages, which go as they are cut; and for the sum of each page of the database.
+const CUT_MEMORY: u64 = 12 << 20;
+const SUM_MEMORY: u64 = 8;
+/// What it takes beside those: chunks, the runtime's buffers, zeros as they are packed.
+const REQUEST_MEMORY: u64 = 2 << 20;
 
 pub(in crate::worker) async fn post(
     request: &Request,
@@ -38,14 +44,15 @@ pub(in crate::worker) async fn post(
     };
     let restarted_at = query.bytes("restarted_at")?;
     let size = declared_size(request)?;
-    // The pages, and the segment of them in wasm and in JavaScript.
-    let room = size.min((ENOUGH + MAX_TRANSACTION) as u64);
-    body.expect(
-        size,
-        gate::enter(room.saturating_mul(3).div_ceil(2).saturating_add(1 << 20))?,
-    );
-
     let head = replica.head().await?;
+    let pages = size.min((ENOUGH + MAX_TRANSACTION) as u64);
+    let cut = size.saturating_mul(3).min(CUT_MEMORY);
+    let room = u64::from(head.commit).saturating_mul(SUM_MEMORY);
+    let room = room
+        .saturating_add(pages)
+        .saturating_add(cut)
+        .saturating_add(REQUEST_MEMORY);
+    body.expect(size, gate::enter(room)?);
     let place = Place::at(&replica.ledger, &head)?;
     let mut reading = Reading::begin(place, head, Salts([salt1, salt2]), offset, restarted_at)?;
     while let Some(chunk) = body.next().await? {
@@ -54,17 +61,38 @@ pub(in crate::worker) async fn post(
     let Some(read) = reading.finish()? else {
         return told(200, head.position, Some(&place));
     };
-    let mut cut = Cut::new(replica, head, read.cursor.page_size, read.commit).await?;
-    let zeros = vec![0; read.cursor.page_size.len()];
-    for (pgno, page) in read.pages {
-        cut.page(pgno, if page.is_empty() { &zeros } else { &page })?;
+    let Read {
+        pages,
+        commit,
+        cursor,
+    } = read;
+    memory(cursor.page_size, commit).ok_or_else(too_large)?;
+    let mut cut = Cut::new(replica, head, cursor.page_size, commit).await?;
+    if let Err(failure) = feed(replica, &mut cut, pages, cursor.page_size).await {
+        cut.abort(replica).await;
+        return Err(failure);
     }
-    let (position, is_new) = cut.create(replica, read.commit, Some(read.cursor)).await?;
-    let place = Place {
-        position,
-        cursor: read.cursor,
-    };
+    let (position, is_new) = cut.create(replica, commit, Some(cursor)).await?;
+    let place = Place { position, cursor };
     told(if is_new { 201 } else { 200 }, position, Some(&place))
+}
+
+/// Cuts them, and sends to R2 what is enough for a part, so that they are not all in memory twice.
+async fn feed(
+    replica: &Replica,
+    cut: &mut Cut,
+    pages: BTreeMap<Pgno, Vec<u8>>,
+    page_size: PageSize,
+) -> Result<(), Failure> {
+    let zeros = vec![0; page_size.len()];
+    for (pgno, page) in pages {
+        cut.page(pgno, if page.is_empty() { &zeros } else { &page })?;
+        while let Some(due) = cut.due() {
+            let answer = due.send(replica).await?;
+            cut.sent(answer);
+        }
+    }
+    Ok(())
 }
 
 /// Takes in the bytes.
@@ -206,7 +234,8 @@ impl Reading {
         let absent = |&pgno: &Pgno| pgno != lock_page && !read.pages.contains_key(&pgno);
         let grown = read.commit.saturating_sub(head.commit);
         let present = u32::try_from(read.pages.len()).unwrap_or(u32::MAX);
-        if grown.saturating_sub(present) > MAX_ZEROS {
+        let missing = grown.saturating_sub(present);
+        if missing > MAX_ZEROS || read.cursor.page_size.file_size(missing) > MAX_ZERO_BYTES {
             let message = format!(
                 "The WAL is refused: the database grows from {} to {} pages, and few of them are in it.",
                 head.commit, read.commit

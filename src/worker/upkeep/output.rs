@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use serde::Serialize;
-use worker::{Data, UploadedPart};
+use worker::Data;
 
 use super::budget::Budget;
 use crate::json::{FromJson, Json};
@@ -72,8 +72,7 @@ impl Making {
         }
         if let Some(multipart) = &self.multipart {
             budget.take(0).await;
-            // If this fails, R2 does it by itself after some days.
-            let _ = store.multipart(self.id, multipart)?.abort().await;
+            store.abort(self.id, multipart).await;
         }
         Ok(None)
     }
@@ -141,14 +140,7 @@ impl<'a> Output<'a> {
                 }
                 self.budget.take(0).await;
                 self.budget.take(0).await;
-                // Completing knows no condition; but nobody else creates such objects.
-                let is_free = self.store.head(id).await?.is_none();
-                if is_free {
-                    let parts = self.etags.iter().enumerate();
-                    let parts = parts.map(|(before, etag)| UploadedPart::new(number(before), etag.clone()));
-                    self.store.multipart(id, &multipart)?.complete(parts).await?;
-                }
-                is_free
+                self.store.complete(id, &multipart, &self.etags).await?
             }
         };
         fault_point!("upkeep_created");
@@ -193,14 +185,9 @@ impl<'a> Output<'a> {
         let id = self.making.id;
         self.budget.take(part.len() as u64).await;
         self.sent = self.sent.saturating_add(part.len() as u64);
-        let upload = self.store.multipart(id, multipart)?;
-        let part = upload
-            .upload_part(number(self.etags.len()), Data::Bytes(part))
-            .await;
-        let part = part.map_err(|error| {
-            store::Error::Unavailable(format!("R2 could not take a part of {id} ({error})"))
-        })?;
-        self.etags.push(part.etag());
+        let (before, data) = (self.etags.len(), Data::Bytes(part));
+        let etag = self.store.send_part(id, multipart, before, data).await?;
+        self.etags.push(etag);
         fault_point!("upkeep_part");
         Ok(())
     }
@@ -247,10 +234,6 @@ impl Sink for Output<'_> {
         }
         Ok(())
     }
-}
-
-fn number(before: usize) -> u16 {
-    u16::try_from(before.saturating_add(1)).unwrap_or(u16::MAX)
 }
 
 fn found(id: SegmentId, size: u64, header: &str) -> Found {
