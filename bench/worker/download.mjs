@@ -2,10 +2,13 @@
 //
 //   npm run build && npm run bench:worker          GIB=1 in the environment; some minutes
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
-import { READ, replicate, source, worker } from '../../tests/browser/support/source.mjs';
+import { walferry } from '../../scripts/lib/root.mjs';
+import { source } from '../../tests/browser/support/source.mjs';
+import { READ, WRITE, worker } from '../../tests/worker/support/worker.mjs';
 import { cpu, memory } from '../processes.mjs';
 
 const GIB = Number(process.env.GIB ?? 1);
@@ -26,13 +29,12 @@ for (const codec of ['deflate', 'lz4']) {
         'create index item_code on item (code)',
       );
       const expected = await server.content();
-      const ferry = replicate(server.path, `${to.url}/v1/${codec}`, ['--codec', codec]);
-      await ferry.started;
-      await ferry.stop();
+      const url = `${to.url}/v1/${codec}`;
+      execFileSync(walferry, ['replicate', '--once', '--codec', codec, server.path, url], { env: { ...process.env, WALFERRY_TOKEN: WRITE, LOG_LEVEL: 'warn' } });
       const pid = workerd();
       for (let round = 0; round < ROUNDS; round++) {
         const before = cpu(pid);
-        const answer = await fetch(`${to.url}/v1/${codec}/db`, { headers: { Authorization: `Bearer ${READ}` } });
+        const answer = await fetch(`${url}/db`, { headers: { Authorization: `Bearer ${READ}` } });
         assert.equal(answer.status, 200);
         const hash = createHash('sha256');
         for await (const bytes of answer.body) hash.update(bytes);

@@ -10,8 +10,6 @@ import { bindgen, optimize, rustInputs, size } from './wasm.mjs';
 const wasm = ['pkg/engine_bg.wasm', 'pkg/restore-engine_bg.wasm'];
 // Written by hand; the rest of pkg/ is wasm-bindgen's.
 const scripts = 'src/browser/js';
-// Every byte that is restored goes through these.
-const fast = ['crc', 'lz4_flex', 'miniz_oxide'];
 const glue = ['--target', 'web', '--no-typescript', '--out-name'];
 
 export async function browser() {
@@ -26,7 +24,7 @@ export async function faultyBrowser() {
   const made = `${dir}/engine_bg.wasm`;
   await unlessFresh('browser-faults', { inputs: rustInputs('browser'), outputs: [made] }, () =>
     replaceFolder(inRoot(dir), async (dir) => {
-      await bindgen('browser,fault-points', dir, [...glue, 'engine'], fast);
+      await bindgen('browser,fault-points', dir, [...glue, 'engine']);
       cpSync(inRoot(scripts), dir, { recursive: true });
     }),
   );
@@ -36,7 +34,7 @@ export async function faultyBrowser() {
 async function makePackage() {
   await replaceFolder(inRoot('pkg'), async (dir) => {
     for (const [features, name] of [['browser', 'engine'], ['browser-restore', 'restore-engine']]) {
-      await bindgen(features, dir, [...glue, name], fast);
+      await bindgen(features, dir, [...glue, name]);
       const bare = join(dir, `${name}_bg.wasm`);
       await optimize(bare, `${bare}.small`);
       renameSync(`${bare}.small`, bare);

@@ -18,10 +18,10 @@ export const rustInputs = (feature) => [
   'package-lock.json',
 ];
 
-/** Compiles the crate with these features and puts it through wasm-bindgen, into `dir`. The crates that are to be `fast` need not be small. */
-export async function bindgen(features, dir, bindgenArgs, fast = []) {
+/** Compiles the crate with these features and puts it through wasm-bindgen, into `dir`. */
+export async function bindgen(features, dir, bindgenArgs) {
   // A cdylib only here: as a crate type of the library it would be linked by every native build too.
-  const args = ['rustc', '--lib', '--crate-type', 'cdylib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', features, ...fast.flatMap((name) => ['--config', `profile.wasm.package.${name}.opt-level=3`])];
+  const args = ['rustc', '--lib', '--crate-type', 'cdylib', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '--no-default-features', '--features', features];
   await run('cargo', args, { env: { ...process.env, ...cargoEnv() }, what: `compiling the wasm of ${features}` });
   const wasm = inRoot('target', 'wasm32-unknown-unknown', 'wasm', 'walferry.wasm');
   await run(program('wasm-bindgen'), [wasm, '--out-dir', dir, ...bindgenArgs], { what: `wasm-bindgen of ${features}` });

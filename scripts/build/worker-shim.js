@@ -32,7 +32,10 @@ function failure() {
   throw new Error('the Worker met a fault of its own and has started afresh');
 }
 
-const entry = { fetch: (request, env, ctx) => answered(() => wasm.fetch(request, env, ctx), apology) };
+// The Rust side asks each request for it, and needs it nowhere: what Cloudflare knows of a connection is parsed anew each time.
+const withoutCf = (request) => Object.defineProperty(request, 'cf', { value: undefined });
+
+const entry = { fetch: (request, env, ctx) => answered(() => wasm.fetch(withoutCf(request), env, ctx), apology) };
 const { scheduled } = { ...wasm }; // there only if the Rust half has one
 if (scheduled) entry.scheduled = (event, env, ctx) => answered(() => scheduled(event, env, ctx), failure);
 export default entry;
@@ -64,6 +67,7 @@ function durableObject(Class) {
   for (const name of Object.getOwnPropertyNames(Class.prototype)) {
     if (name === 'constructor' || name === 'free' || name.startsWith('__')) continue;
     Outer.prototype[name] = function (...args) {
+      if (name === 'fetch') withoutCf(args[0]);
       return answered(() => this.inner()[name](...args), name === 'fetch' ? apology : failure);
     };
   }

@@ -1,5 +1,8 @@
 //! Who may do what: a bearer's token, or one of two fixed secrets of the Worker.
 
+use std::cell::OnceCell;
+use std::rc::Rc;
+
 use subtle::ConstantTimeEq;
 use worker::{Date, Env, Request};
 
@@ -76,7 +79,21 @@ struct Credentials {
 }
 
 impl Credentials {
-    fn of(env: &Env) -> Result<Self, Failure> {
+    /// Read once: a Worker with other secrets is another one.
+    fn of(env: &Env) -> Result<Rc<Self>, Failure> {
+        thread_local! {
+            static READ: OnceCell<Rc<Credentials>> = const { OnceCell::new() };
+        }
+        READ.with(|read| match read.get() {
+            Some(credentials) => Ok(Rc::clone(credentials)),
+            None => {
+                let credentials = Rc::new(Self::read(env)?);
+                Ok(Rc::clone(read.get_or_init(|| credentials)))
+            }
+        })
+    }
+
+    fn read(env: &Env) -> Result<Self, Failure> {
         let secrets = TOKEN_KEYS.map(|name| secret(env, name).map(|value| (name, value)));
         let mut keys = Vec::new();
         for (name, value) in secrets.into_iter().flatten() {
