@@ -3,6 +3,7 @@ import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot } from '../lib/root.mjs';
 import { unlessFresh } from './fresh.mjs';
+import { silencePanics } from './panics.mjs';
 import { makeSite } from './site.mjs';
 import { replaceFolder } from './swap.mjs';
 import { bindgen, optimize, rustInputs, size } from './wasm.mjs';
@@ -36,6 +37,7 @@ async function makePackage() {
     for (const [features, name] of [['browser', 'engine'], ['browser-restore', 'restore-engine']]) {
       await bindgen(features, dir, [...glue, name]);
       const bare = join(dir, `${name}_bg.wasm`);
+      await silencePanics(bare);
       await optimize(bare, `${bare}.small`);
       renameSync(`${bare}.small`, bare);
       await shorten(join(dir, `${name}.js`));
