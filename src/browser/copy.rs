@@ -19,6 +19,9 @@ use crate::restore::{self, Restore};
 
 /// So often a plan is made anew because something of it was gone.
 const AGAIN: u32 = 3;
+/// A request costs whoever answers as much as a MiB does: fewer at once, and longer ones.
+const PARALLEL: usize = 4;
+const READ: u64 = 4 * 1024 * 1024;
 
 /// The files of one database, held until its end.
 #[wasm_bindgen]
@@ -139,7 +142,7 @@ impl LocalCopy {
         from: Position,
         report: impl FnMut(Progress),
     ) -> Result<(), Error> {
-        let Some(restore) = Restore::from_plan(store, plan, from).await? else {
+        let Some(restore) = Restore::from_plan_in(store, plan, from, PARALLEL, READ).await? else {
             return Ok(());
         };
         if from == Position::EMPTY {

@@ -31,7 +31,7 @@ impl Restore<'_> {
             })
             .try_flatten();
         parts
-            .map_ok(|part| stream::iter(reads(&part)).map(Ok))
+            .map_ok(|part| stream::iter(reads(&part, self.read)).map(Ok))
             .try_flatten()
             .map(move |read: Result<Read>| {
                 let ledger = Arc::clone(&ledger);
@@ -92,8 +92,8 @@ impl Restore<'_> {
     }
 }
 
-pub(super) fn reads(part: &Part) -> Vec<Read> {
-    let reads = part.reads().map(|(fetch, needed)| Read {
+pub(super) fn reads(part: &Part, read: u64) -> Vec<Read> {
+    let reads = part.reads(read).map(|(fetch, needed)| Read {
         segment: part.segment,
         offset: fetch.offset,
         len: fetch.len,

@@ -52,7 +52,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// How many requests run at once.
 const PARALLEL: usize = 8;
-/// The length of a read, and about what a chunk holds.
+/// The length of a read where nobody wants another, and about what a chunk holds.
 const READ: u64 = 1024 * 1024;
 
 /// Everything there is in a replica beyond `after`, at every level.
@@ -98,6 +98,8 @@ pub struct Restore<'a> {
     plan: Plan,
     mode: Mode,
     parallelism: usize,
+    /// The length of a read.
+    read: u64,
     /// The newest segment first, one at least; those that hold no wanted page may be missing at the end.
     opened: Vec<Opened>,
     newest: Opened,
@@ -165,6 +167,17 @@ impl<'a> Restore<'a> {
         from: Position,
         parallelism: usize,
     ) -> Result<Option<Self>> {
+        Self::from_plan_in(source, plan, from, parallelism, READ).await
+    }
+
+    /// The same, each for `read` bytes at most.
+    pub async fn from_plan_in(
+        source: &'a dyn Source,
+        plan: Plan,
+        from: Position,
+        parallelism: usize,
+        read: u64,
+    ) -> Result<Option<Self>> {
         let source = Planned::new(source, &plan);
         let opened = open(&source, &plan, parallelism, Room::default()).await?;
         let (Some(newest), Some(oldest)) = (opened.first().cloned(), opened.last()) else {
@@ -175,7 +188,7 @@ impl<'a> Restore<'a> {
             Some(_) => Mode::Newest,
             None => Mode::Whole,
         };
-        let survey = survey(&source, &opened, mode).await?;
+        let survey = survey(&source, &opened, mode, read).await?;
         // What is missing must have been there all along: a page that was cut off is another when it comes back.
         let commits = opened.iter().map(|opened| opened.header.commit);
         let cut = survey.last_missing > commits.min().unwrap_or_default();
@@ -187,6 +200,7 @@ impl<'a> Restore<'a> {
             plan,
             mode,
             parallelism,
+            read,
             opened,
             newest,
             have: PageSet::default(),
@@ -318,7 +332,7 @@ async fn open(source: &dyn Source, plan: &Plan, parallelism: usize, mut room: Ro
 }
 
 /// Goes through all indexes once: what is wrong with them or missing is known before anything is written.
-async fn survey(source: &dyn Source, opened: &[Opened], mode: Mode) -> Result<Survey> {
+async fn survey(source: &dyn Source, opened: &[Opened], mode: Mode, read: u64) -> Result<Survey> {
     let mut survey = Survey {
         pages: 0,
         bytes: 0,
@@ -333,7 +347,7 @@ async fn survey(source: &dyn Source, opened: &[Opened], mode: Mode) -> Result<Su
             .get(part.segment)
             .is_some_and(|opened| opened.cached.is_none())
         {
-            let bytes = part.reads().map(|(fetch, _)| fetch.len).sum();
+            let bytes = part.reads(read).map(|(fetch, _)| fetch.len).sum();
             survey.bytes = survey.bytes.saturating_add(bytes);
         }
     }

@@ -67,7 +67,7 @@ impl Restore<'_> {
                     at.held = Some(part);
                     break;
                 }
-                (Some(part), _) => wanted.append(&mut reads(&part)),
+                (Some(part), _) => wanted.append(&mut reads(&part, self.read)),
                 (None, Some(walk)) => match walk.next().await? {
                     Some(part) => at.held = Some(part),
                     None => {

@@ -3,9 +3,9 @@
 
 use std::ops::RangeInclusive;
 
+use super::Result;
 use super::cursor::Cursor;
 use super::opened::Opened;
-use super::{READ, Result};
 use crate::ltx::IndexEntry;
 use crate::replica::{Fetch, PageMap, PageSet, fetches};
 use crate::store::Source;
@@ -144,10 +144,10 @@ impl<'a> Walk<'a> {
 }
 
 impl Part {
-    /// In large reads, each with what is needed of it.
-    pub(super) fn reads(&self) -> impl Iterator<Item = (Fetch<'_>, &[bool])> {
+    /// In reads of at most `read` bytes, each with what is needed of it.
+    pub(super) fn reads(&self, read: u64) -> impl Iterator<Item = (Fetch<'_>, &[bool])> {
         let mut rest = &self.needed[..];
-        fetches(&self.entries, READ).map(move |fetch| {
+        fetches(&self.entries, read).map(move |fetch| {
             let (needed, after) = rest.split_at_checked(fetch.entries.len()).unwrap_or_default();
             rest = after;
             (fetch, needed)
