@@ -85,7 +85,7 @@ pub(super) fn follow(steps: &[Step], is_attached: bool) -> Result<Chain, Failure
         if states.has(id.max, sums.map(|sums| sums.after)) {
             mark(&mut belongs, at);
             states.add(before(id), sums.map(|sums| sums.before), None)?;
-        } else if id.level == Level::RAW && !is_ahead(id) {
+        } else if id.level == Level::RAW && (!is_ahead(id) || states.0.contains_key(&before(id))) {
             // One that is too long for a bundle stays when those beside it have gone.
             let holds = |(at, step): (usize, Step)| {
                 let is_held = step.id.min <= id.min && id.max <= step.id.max && step.id.level > Level::RAW;
