@@ -57,6 +57,34 @@ test('many followers hear the same, and one that hangs up disturbs nobody', asyn
   for (const follower of followers) follower.close();
 });
 
+test('who never reads has a MiB waiting for it at the most; who reads joins again, and misses nothing', async () => {
+  const database = new Database({ pageSize: 16_384 });
+  const join = () => follow(url, 'unread', token({ db: 'unread' }));
+  const asleep = await join();
+  asleep.pause();
+  let awake = await join();
+  await awake.next();
+  let joins = 0;
+  for (let count = 0; count < 60; count++) {
+    const segment = database.next({ 1: database.page(3 * count), 2: database.page(3 * count + 1), 3: database.page(3 * count + 2) });
+    assert.equal((await put('unread', segment)).status, 201);
+    const heard = await Promise.race([awake.next(), awake.closed]);
+    if (Buffer.isBuffer(heard)) {
+      assert.deepEqual(heard, segment.bytes);
+    } else {
+      assert.equal(heard, 4408);
+      joins += 1;
+      awake = await join();
+      assert.deepEqual(await awake.next(), { position: database.position });
+    }
+  }
+  assert(joins >= 2 && joins <= 3, `${joins} times in 3 MB`);
+  asleep.resume();
+  assert.equal(await asleep.closed, 4408);
+  assert(asleep.waiting > 900_000 && asleep.waiting <= 1 << 20, `${asleep.waiting} bytes`);
+  awake.close();
+});
+
 test('followers of one database hear nothing of another', async () => {
   const follower = await follow(url, 'quiet', token({ db: '*' }));
   await follower.next();

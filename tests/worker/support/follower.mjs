@@ -73,6 +73,20 @@ class Follower {
     this.#socket.destroy();
   }
 
+  /** From now on it reads nothing, or reads again. */
+  pause() {
+    this.#socket.pause();
+  }
+
+  resume() {
+    this.#socket.resume();
+  }
+
+  /** How many bytes of messages have come that were not asked for. */
+  get waiting() {
+    return this.#messages.reduce((sum, message) => sum + message.length, 0);
+  }
+
   #message() {
     if (this.#messages.length) return Promise.resolve(this.#messages.shift());
     return new Promise((resolve, reject) => {
