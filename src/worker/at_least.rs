@@ -13,7 +13,7 @@ use crate::ltx::Txid;
 pub(super) const AT_LEAST: &str = "Walferry-At-Least";
 /// Who has not seen it by then is told to come again.
 const PATIENCE_MS: u64 = 10_000;
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN_MS: u64 = 10;
 
 /// The head, once it is where the request wants it.
 pub(super) async fn head(request: &Request, replica: &Replica) -> Result<Head, Failure> {
@@ -24,10 +24,12 @@ pub(super) async fn head(request: &Request, replica: &Replica) -> Result<Head, F
         if head.position.txid >= wanted {
             return Ok(head);
         }
-        if Date::now().as_millis().saturating_sub(start) >= PATIENCE_MS {
+        let waited = Date::now().as_millis().saturating_sub(start);
+        if waited >= PATIENCE_MS {
             return Err(Failure::not_yet(head.position, wanted));
         }
-        Delay::from(LOOK_AGAIN).await;
+        // What takes long is looked for less often: there may be many who wait.
+        Delay::from(Duration::from_millis(LOOK_AGAIN_MS.saturating_add(waited / 20))).await;
     }
 }
 

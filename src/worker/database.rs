@@ -30,6 +30,9 @@ const NAME: &str = "name";
 /// A variable: whether short segments go first into the `object`, or at once into the `bucket`.
 const SHORT_SEGMENTS: &str = "WALFERRY_SHORT_SEGMENTS";
 
+/// The code of a WebSocket that is closed for what came on it (RFC 6455).
+const POLICY: u16 = 1008;
+
 /// The class that wrangler.toml binds as `DATABASES`. Its requests come from the Worker, which has let them in.
 #[durable_object]
 #[derive(Debug)]
@@ -117,9 +120,9 @@ impl DurableObject for Database {
         Err("a database takes no connections".into())
     }
 
-    /// Followers have nothing to say.
-    async fn websocket_message(&self, _: WebSocket, _: WebSocketIncomingMessage) -> worker::Result<()> {
-        Ok(())
+    /// Followers have nothing to say: who says something would keep the object awake.
+    async fn websocket_message(&self, socket: WebSocket, _: WebSocketIncomingMessage) -> worker::Result<()> {
+        socket.close(Some(POLICY), Some("followers have nothing to say"))
     }
 
     async fn websocket_close(&self, socket: WebSocket, _: usize, _: String, _: bool) -> worker::Result<()> {

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use futures_util::StreamExt;
+use futures_util::future::{AbortHandle, Abortable, Aborted};
 use worker::wasm_bindgen_futures::spawn_local;
 use worker::web_sys::ReadableStream;
 use worker::{Env, Request, Response, ResponseBody, console_error};
@@ -43,7 +44,9 @@ pub(super) async fn get(request: &Request, env: &Env, db: Db) -> Result<Response
         Ok(plan) => plan,
         Err(refusal) => return Ok(refusal),
     };
-    let permit = gate::enter(MEMORY)?;
+    // Who does not read keeps what is on its way in memory: others may need that.
+    let (given_up, registration) = AbortHandle::new_pair();
+    let permit = gate::enter_with(MEMORY, Some(Box::new(move || given_up.abort())))?;
     let store = R2Store::open(env, db.clone())?;
     let limit = limit(env);
     let word = Rc::<Word>::default();
@@ -68,10 +71,14 @@ pub(super) async fn get(request: &Request, env: &Env, db: Db) -> Result<Response
                 return;
             }
         };
-        if let Err(error) = send(&restore, &pipe, &permit).await {
-            console_error!("{db} breaks off while it is sent: {error}");
-            pipe.abort().await;
-        }
+        let why = match Abortable::new(send(&restore, &pipe, &permit), registration).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.to_string(),
+            Err(Aborted) => "nobody reads on, and others need the memory".to_owned(),
+        };
+        drop(restore);
+        console_error!("{db} breaks off while it is sent: {why}");
+        pipe.abort().await;
     });
     let (readable, size, position, timestamp) = word.hear().await?;
     let mut response = Response::from_body(ResponseBody::Stream(readable))?;

@@ -120,6 +120,13 @@ test('a follower whose token is over is sent away at the next news', async () =>
   assert.equal(await follower.closed, 4401);
 });
 
+test('who says anything else than ping is sent away: it would keep the object awake', async () => {
+  const follower = await follow(url, 'app', token());
+  await follower.next();
+  follower.send('hello');
+  assert.equal(await follower.closed, 1008);
+});
+
 test('a ping is answered', async () => {
   const follower = await follow(url, 'app', token());
   await follower.next();

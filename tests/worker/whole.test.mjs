@@ -146,6 +146,29 @@ test('a large one takes little memory, and who hangs up ends it', async () => {
   assert.equal((await send('GET', '/v1/memory/db')).status, 200);
 });
 
+test('who stops reading gives back what is on its way, when others need it', async () => {
+  await fault('panic');
+  await get('/v1/memory');
+  const before = (await fault('memory')).body;
+  const asleep = [];
+  for (let round = 0; round < 5; round++) {
+    for (let two = 0; two < 2; two++) {
+      asleep.push(await send('GET', '/v1/memory/db'));
+      assert.equal(asleep.at(-1).status, 200);
+    }
+    const third = await get('/v1/memory/db');
+    assert.deepEqual([third.status, code(third)], [503, 'uploads_busy']);
+    await pause(200); // as much is on its way as goes
+    await fault('ahead/60000');
+  }
+  const grown = (await fault('memory')).body - before;
+  assert(grown <= 24 << 20, `${grown} bytes of wasm memory for those who do not read`);
+  await assert.rejects(asleep[0].arrayBuffer(), 'what was given up breaks off');
+  const last = await asleep.at(-1).arrayBuffer();
+  assert.equal(String(last.byteLength), asleep.at(-1).headers.get('Content-Length'), 'who reads on in time has it all');
+  for (const answer of asleep.slice(1, -1)) await answer.body.cancel().catch(() => {});
+});
+
 test('damage that shows late breaks the connection short', async () => {
   const { segment, page } = await large('damaged', 200);
   const bytes = Buffer.from(segment.bytes);
