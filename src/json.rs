@@ -1,5 +1,5 @@
-//! Reads JSON: one pass says whether a text is JSON, and its values are then looked up where they stand, so that nothing is
-//! built or copied. A parser with a type for everything, as `serde_json` generates, would be a sixth of the Worker.
+//! Reads JSON: one pass finds out whether a text is JSON and where its values are, which are then looked up where they
+//! stand. A parser with a type for everything, as `serde_json` generates, would be a sixth of the Worker.
 
 use std::borrow::Cow;
 use std::str;
@@ -7,9 +7,22 @@ use std::str;
 /// What is nested deeper is refused: nothing of ours is.
 const MAX_DEPTH: u32 = 32;
 
-/// A value of a text that is JSON (RFC 8259) as a whole.
+/// A text that is JSON (RFC 8259).
+#[derive(Clone, Debug)]
+pub struct Document<'a>(Vec<Token<'a>>);
+
+/// A value of such a text, and what is in it.
 #[derive(Clone, Copy, Debug)]
-pub struct Json<'a>(&'a [u8]);
+pub struct Json<'a>(&'a [Token<'a>]);
+
+/// Where a value stands, before those that are in it; in an object, names are values too.
+#[derive(Clone, Copy, Debug)]
+struct Token<'a> {
+    /// From its start, up to its end if nothing is in it.
+    text: &'a [u8],
+    /// How many values it is, with those in it.
+    count: usize,
+}
 
 /// What can be read from JSON; `None` for JSON that says something else.
 pub trait FromJson: Sized {
@@ -19,22 +32,33 @@ pub trait FromJson: Sized {
 
 /// Reads all of a text.
 pub fn from_str<T: FromJson>(text: &str) -> Option<T> {
-    T::from_json(Json::parse(text.as_bytes())?)
+    T::from_json(Document::parse(text.as_bytes())?.root())
+}
+
+impl<'a> Document<'a> {
+    /// A value with nothing but white space around it.
+    pub fn parse(text: &'a [u8]) -> Option<Self> {
+        str::from_utf8(text).ok()?;
+        let mut tokens = Vec::new();
+        let rest = value(text, MAX_DEPTH, &mut tokens)?;
+        skip_space(rest).is_empty().then_some(Self(tokens))
+    }
+
+    /// That value.
+    pub fn root(&self) -> Json<'_> {
+        Json(&self.0)
+    }
 }
 
 impl<'a> Json<'a> {
-    const NULL: Self = Self(b"null");
-
-    /// The value that a text is, with nothing but white space around it.
-    pub fn parse(text: &'a [u8]) -> Option<Self> {
-        str::from_utf8(text).ok()?;
-        let (value, rest) = split(text, MAX_DEPTH)?;
-        skip_space(rest).is_empty().then_some(value)
-    }
+    const NULL: Self = Self(&[Token {
+        text: b"null",
+        count: 1,
+    }]);
 
     /// Whether it is null.
     pub fn is_null(self) -> bool {
-        self.0 == Self::NULL.0
+        self.token() == Some(b"null")
     }
 
     /// The value under a name of an object: null if there is none, the last if there are two.
@@ -55,23 +79,24 @@ impl<'a> Json<'a> {
 
     /// The names and values of an object.
     pub fn fields(self) -> Option<impl Iterator<Item = (Self, Self)>> {
-        self.items(b'{')
+        let mut inner = self.inner(b'{')?;
+        Some(std::iter::from_fn(move || inner.next().zip(inner.next())))
     }
 
     /// The values of an array.
     pub fn list(self) -> Option<List<'a>> {
-        self.items(b'[').map(List)
+        self.inner(b'[')
     }
 
     /// A string.
     pub fn text(self) -> Option<Cow<'a, str>> {
-        let [b'"', quoted @ .., b'"'] = self.0 else {
+        let [b'"', quoted @ .., b'"'] = self.token()? else {
             return None;
         };
         let text = str::from_utf8(quoted).ok()?;
-        match text.split_once('\\') {
-            None => Some(Cow::Borrowed(text)),
-            Some(_) => unescape(text).map(Cow::Owned),
+        match quoted.contains(&b'\\') {
+            false => Some(Cow::Borrowed(text)),
+            true => unescape(text).map(Cow::Owned),
         }
     }
 
@@ -82,24 +107,26 @@ impl<'a> Json<'a> {
 
     /// A number without a fraction or an exponent, that fits.
     pub fn integer<T: str::FromStr>(self) -> Option<T> {
-        let (b'-' | b'0'..=b'9') = self.0.first()? else {
+        let token = self.token()?;
+        let (b'-' | b'0'..=b'9') = token.first()? else {
             return None;
         };
-        str::from_utf8(self.0).ok()?.parse().ok()
+        str::from_utf8(token).ok()?.parse().ok()
     }
 
-    fn items(self, open: u8) -> Option<Items<'a>> {
-        let (first, rest) = self.0.split_first()?;
-        (*first == open).then_some(Items {
-            rest,
-            has_names: open == b'{',
-        })
+    fn token(self) -> Option<&'a [u8]> {
+        self.0.first().map(|token| token.text)
+    }
+
+    fn inner(self, open: u8) -> Option<List<'a>> {
+        let (token, inner) = self.0.split_first()?;
+        (token.text.first() == Some(&open)).then_some(List(inner))
     }
 }
 
-/// The values of an array, one after the other.
+/// Values, one after the other.
 #[derive(Clone, Debug)]
-pub struct List<'a>(Items<'a>);
+pub struct List<'a>(&'a [Token<'a>]);
 
 impl List<'_> {
     /// What the next value says.
@@ -112,24 +139,9 @@ impl<'a> Iterator for List<'a> {
     type Item = Json<'a>;
 
     fn next(&mut self) -> Option<Json<'a>> {
-        self.0.next().map(|(_, value)| value)
-    }
-}
-
-/// What is in an array or an object, up to its end; in an array, names are null.
-#[derive(Clone, Debug)]
-struct Items<'a> {
-    rest: &'a [u8],
-    has_names: bool,
-}
-
-impl<'a> Iterator for Items<'a> {
-    type Item = (Json<'a>, Json<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (name, value, rest) = item(self.rest, self.has_names, MAX_DEPTH)?;
-        self.rest = skip_space(rest).strip_prefix(b",").unwrap_or(rest);
-        Some((name, value))
+        let (value, rest) = self.0.split_at_checked(self.0.first()?.count)?;
+        self.0 = rest;
+        Some(Json(value))
     }
 }
 
@@ -169,7 +181,7 @@ impl FromJson for String {
 
 impl FromJson for bool {
     fn from_json(json: Json<'_>) -> Option<Self> {
-        match json.0 {
+        match json.token()? {
             b"true" => Some(true),
             b"false" => Some(false),
             _ => None,
@@ -188,13 +200,15 @@ macro_rules! integers {
 }
 integers!(u8, u32, u64, usize, i64);
 
-/// Splits a value off the text that starts with it.
-fn split(text: &[u8], depth: u32) -> Option<(Json<'_>, &[u8])> {
+/// Finds the value that a text starts with, and what is in it; returns what is behind it.
+fn value<'a>(text: &'a [u8], depth: u32, tokens: &mut Vec<Token<'a>>) -> Option<&'a [u8]> {
     let text = skip_space(text);
+    let at = tokens.len();
+    tokens.push(Token { text, count: 1 });
     let (first, rest) = text.split_first()?;
     let rest = match first {
-        b'{' => skip_items(rest, b'}', depth.checked_sub(1)?)?,
-        b'[' => skip_items(rest, b']', depth.checked_sub(1)?)?,
+        b'{' => inner(rest, b'}', depth.checked_sub(1)?, tokens)?,
+        b'[' => inner(rest, b']', depth.checked_sub(1)?, tokens)?,
         b'"' => skip_string(rest)?,
         b'-' => skip_number(rest)?,
         b'0'..=b'9' => skip_number(text)?,
@@ -202,29 +216,25 @@ fn split(text: &[u8], depth: u32) -> Option<(Json<'_>, &[u8])> {
             .into_iter()
             .find_map(|word| text.strip_prefix(word))?,
     };
-    let (value, rest) = text.split_at_checked(text.len().checked_sub(rest.len())?)?;
-    Some((Json(value), rest))
+    let count = tokens.len().checked_sub(at)?;
+    let token = tokens.get_mut(at)?;
+    token.text = text.get(..text.len().checked_sub(rest.len())?)?;
+    token.count = count;
+    Some(rest)
 }
 
-/// Splits an element of an array off, or a name and a value.
-fn item(text: &[u8], has_name: bool, depth: u32) -> Option<(Json<'_>, Json<'_>, &[u8])> {
-    let (mut name, mut rest) = (Json::NULL, text);
-    if has_name {
-        (name, rest) = split(text, 0)?;
-        name.0.strip_prefix(b"\"")?;
-        rest = skip_space(rest).strip_prefix(b":")?;
-    }
-    let (value, rest) = split(rest, depth)?;
-    Some((name, value, rest))
-}
-
-fn skip_items(text: &[u8], close: u8, depth: u32) -> Option<&[u8]> {
+/// Finds what is in an array or an object.
+fn inner<'a>(text: &'a [u8], close: u8, depth: u32, tokens: &mut Vec<Token<'a>>) -> Option<&'a [u8]> {
     let mut text = skip_space(text);
     if let Some(rest) = text.strip_prefix(&[close]) {
         return Some(rest);
     }
     loop {
-        let (_, _, rest) = item(text, close == b'}', depth)?;
+        if close == b'}' {
+            skip_space(text).strip_prefix(b"\"")?;
+            text = skip_space(value(text, 0, tokens)?).strip_prefix(b":")?;
+        }
+        let rest = value(text, depth, tokens)?;
         match skip_space(rest).split_first()? {
             (b',', rest) => text = rest,
             (end, rest) => return (*end == close).then_some(rest),
@@ -235,6 +245,7 @@ fn skip_items(text: &[u8], close: u8, depth: u32) -> Option<&[u8]> {
 /// To behind its end.
 fn skip_string(mut text: &[u8]) -> Option<&[u8]> {
     loop {
+        text = skip_while(text, |byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f));
         text = match text {
             [b'"', rest @ ..] => return Some(rest),
             [b'\\', b'u', a, b, c, d, rest @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => {
@@ -245,8 +256,7 @@ fn skip_string(mut text: &[u8]) -> Option<&[u8]> {
                 b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't',
                 rest @ ..,
             ] => rest,
-            [b'\\' | 0..=0x1f, ..] | [] => return None,
-            [_, rest @ ..] => rest,
+            _ => return None,
         };
     }
 }
@@ -276,13 +286,9 @@ fn skip_space(text: &[u8]) -> &[u8] {
     skip_while(text, |byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))
 }
 
-fn skip_while(mut text: &[u8], is_skipped: impl Fn(u8) -> bool) -> &[u8] {
-    while let [first, rest @ ..] = text
-        && is_skipped(*first)
-    {
-        text = rest;
-    }
-    text
+fn skip_while(text: &[u8], is_skipped: impl Fn(u8) -> bool) -> &[u8] {
+    let end = text.iter().position(|byte| !is_skipped(*byte));
+    text.get(end.unwrap_or(text.len())..).unwrap_or_default()
 }
 
 /// `None` if half of a character is missing.
@@ -328,9 +334,13 @@ mod tests {
 
     use super::*;
 
+    fn read_all(text: &[u8]) -> Option<Value> {
+        value(Document::parse(text)?.root())
+    }
+
     /// The same, by another implementation.
     fn value(json: Json<'_>) -> Option<Value> {
-        match json.0.first()? {
+        match json.token()?.first()? {
             b'{' => {
                 let fields = json.fields()?;
                 let fields =
@@ -345,7 +355,7 @@ mod tests {
                 (Some(number), _) => Some(number.into()),
                 (None, Some(number)) => Some(number.into()),
                 // No use of it is ours.
-                (None, None) => serde_json::from_slice(json.0).ok(),
+                (None, None) => serde_json::from_slice(json.token()?).ok(),
             },
         }
     }
@@ -375,7 +385,7 @@ mod tests {
                 true => serde_json::to_string_pretty(&wanted).unwrap(),
                 false => serde_json::to_string(&wanted).unwrap(),
             };
-            prop_assert_eq!(Json::parse(text.as_bytes()).and_then(value), Some(wanted));
+            prop_assert_eq!(read_all(text.as_bytes()), Some(wanted));
         }
 
         #[test]
@@ -391,13 +401,13 @@ mod tests {
                     (Some(byte), _) => text.push(byte),
                 }
             }
-            let read = Json::parse(&text).and_then(value);
+            let read = read_all(&text);
             prop_assert_eq!(read, serde_json::from_slice(&text).ok(), "{:?}", String::from_utf8_lossy(&text));
         }
 
         #[test]
         fn any_text_of_its_signs_is_read_alike(text in r#"[\[\]{}",:0-9.eE+\-tfn\\urlas ]{0,24}"#) {
-            let read = Json::parse(text.as_bytes()).and_then(value);
+            let read = read_all(text.as_bytes());
             prop_assert_eq!(read, serde_json::from_str(&text).ok(), "{}", text);
         }
     }
@@ -444,7 +454,8 @@ mod tests {
 
     #[test]
     fn fields_are_found_by_their_name() {
-        let json = Json::parse(br#"{"a":1,"b":{"a":2},"a":3,"\u0063":[null]}"#).unwrap();
+        let document = Document::parse(br#"{"a":1,"b":{"a":2},"a":3,"\u0063":[null]}"#).unwrap();
+        let json = document.root();
         assert_eq!(json.get("a"), Some(3_u8));
         assert_eq!(json.get("c"), Some(vec![None::<u8>]));
         assert_eq!(json.get("d"), Some(None::<u8>));
@@ -455,9 +466,9 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let nested = |depth| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(Json::parse(&nested(MAX_DEPTH as usize)).is_some());
-        assert!(Json::parse(&nested(MAX_DEPTH as usize + 1)).is_none());
-        assert!(Json::parse(&vec![b'['; 1 << 20]).is_none());
-        assert!(Json::parse(&b"{\"a\":".repeat(1 << 20)).is_none());
+        assert!(Document::parse(&nested(MAX_DEPTH as usize)).is_some());
+        assert!(Document::parse(&nested(MAX_DEPTH as usize + 1)).is_none());
+        assert!(Document::parse(&vec![b'['; 1 << 20]).is_none());
+        assert!(Document::parse(&b"{\"a\":".repeat(1 << 20)).is_none());
     }
 }

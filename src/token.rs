@@ -10,7 +10,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
 
-use crate::json::{FromJson, Json};
+use crate::json::{Document, FromJson, Json};
 
 /// What a token lets its bearer do; each includes the ones before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -113,12 +113,13 @@ impl Claims {
     fn read(text: &str) -> Option<Self> {
         let (head, claims) = text.split_once('.')?;
         let (head, claims) = (BASE64.decode(head).ok()?, BASE64.decode(claims).ok()?);
-        let head = Json::parse(&head)?;
+        let (head, claims) = (Document::parse(&head)?, Document::parse(&claims)?);
+        let head = head.root();
         // Under `crit` are extensions that must be understood: none is.
         if head.field("alg")?.text()? != "HS256" || !head.field("crit")?.is_null() {
             return None;
         }
-        Self::from_json(Json::parse(&claims)?)
+        Self::from_json(claims.root())
     }
 }
 

@@ -12,7 +12,7 @@ use super::chain::Step;
 use super::failure::Failure;
 use super::head::Head;
 use super::r2::Found;
-use crate::json::{FromJson, Json, List, from_str};
+use crate::json::{Document, FromJson, Json, List, from_str};
 use crate::ltx::{DbSum, FileChecksum, Header, Sums, Txid};
 use crate::replica::{Catalog, Level, Position, SegmentId, SegmentInfo};
 
@@ -29,9 +29,9 @@ const STATE: &str = "state";
 /// The note of the transaction whose object may still come, from an upload that was given up.
 const LATE: &str = "late";
 
-/// As JSON, which is how they come out of SQLite: one value a query.
-const ID: &str = "json_array(level, min_txid, max_txid)";
-const INFO: &str = "json_array(level, min_txid, max_txid, size, timestamp)";
+/// For arrays of JSON, which is how they come out of SQLite: one value a query.
+const ID: &str = "level, min_txid, max_txid";
+const INFO: &str = "level, min_txid, max_txid, size, timestamp";
 /// How many come out at once.
 const PIECE: u32 = 1000;
 /// The most that an answer is computed from: 5 MB of memory.
@@ -190,7 +190,7 @@ impl Ledger {
     pub(super) fn all_kept(&self) -> Result<Vec<SegmentId>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array({ID}) FROM (SELECT * FROM objects WHERE level = 0 AND bytes IS NOT NULL \
+                "SELECT json_group_array(json_array({ID})) FROM (SELECT * FROM objects WHERE level = 0 AND bytes IS NOT NULL \
                  LIMIT {PIECE})"
             ),
             [],
@@ -303,7 +303,7 @@ impl Ledger {
                 [level, min, max, i64::from(PIECE).into()],
             )?;
             let mut rows = read_rows(rows, |row| {
-                let id = id(&mut row.next()?.list()?)?;
+                let id = id(row)?;
                 let sums = row.read::<Option<_>>()?.zip(row.read()?);
                 let sums = sums.map(|(before, after)| Sums { before, after });
                 Some(Step { id, sums })
@@ -328,7 +328,7 @@ impl Ledger {
             return Ok(None);
         };
         read_row(&row, |row| {
-            let info = info(&mut row.next()?.list()?)?;
+            let info = info(row)?;
             let (txid, sum) = (info.id.max, row.read()?);
             let (page_size, commit) = (row.read::<Option<_>>()?, row.read::<Option<_>>()?);
             Some(commit.filter(|_| page_size.is_some()).map(|commit| Head {
@@ -370,7 +370,7 @@ impl Ledger {
     ) -> Result<Vec<SegmentInfo>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array({INFO}) FROM (SELECT * FROM objects WHERE level = ? AND \
+                "SELECT json_group_array(json_array({INFO})) FROM (SELECT * FROM objects WHERE level = ? AND \
                  (min_txid, max_txid) > (?, ?) AND max_txid > ? AND leaving IS NULL ORDER BY min_txid, max_txid LIMIT ?)"
             ),
             [
@@ -400,7 +400,7 @@ impl Ledger {
                 [level, min, max],
             )?;
             let rows = read_rows(rows, |row| {
-                let info = info(&mut row.next()?.list()?)?;
+                let info = info(row)?;
                 catalog.add(info, row.read()?);
                 let entry = catalog.get_mut(info.id)?;
                 entry.bundled = row.read()?;
@@ -441,7 +441,7 @@ impl Ledger {
     pub(super) fn leaving(&self) -> Result<Vec<SegmentId>, Failure> {
         let rows = self.text(
             &format!(
-                "SELECT json_group_array({ID}) FROM (SELECT * FROM objects WHERE leaving IS NOT NULL LIMIT {PIECE})"
+                "SELECT json_group_array(json_array({ID})) FROM (SELECT * FROM objects WHERE leaving IS NOT NULL LIMIT {PIECE})"
             ),
             [],
         )?;
@@ -468,7 +468,7 @@ impl Ledger {
     pub(super) fn end_at(&self, txid: Txid) -> Result<Option<SegmentId>, Failure> {
         let row = self.text(
             &format!(
-                "SELECT {ID} FROM objects WHERE max_txid = ? AND level <= 9 AND leaving IS NULL ORDER BY sum_after IS \
+                "SELECT json_array({ID}) FROM objects WHERE max_txid = ? AND level <= 9 AND leaving IS NULL ORDER BY sum_after IS \
                  NULL, level LIMIT 1"
             ),
             [txid.to_string().into()],
@@ -633,8 +633,9 @@ fn read_rows<T>(
 }
 
 fn read_row<T>(row: &str, read: impl FnOnce(&mut List<'_>) -> Option<T>) -> Result<T, Failure> {
-    let row = Json::parse(row.as_bytes()).and_then(Json::list);
-    row.and_then(|mut row| read(&mut row)).ok_or_else(unreadable)
+    let row = Document::parse(row.as_bytes());
+    let row = row.as_ref().and_then(|row| read(&mut row.root().list()?));
+    row.ok_or_else(unreadable)
 }
 
 fn unreadable() -> Failure {
