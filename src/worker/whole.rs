@@ -28,8 +28,9 @@ use crate::restore::{self, Restore};
 
 /// Pages at once.
 const PIECE: usize = 4 << 20;
-/// Requests at once, of a mebibyte each.
-const PARALLEL: usize = 4;
+/// Requests at once, of so many bytes each: a request costs as much CPU time as a mebibyte does.
+const PARALLEL: usize = 2;
+const READ: u64 = 4 << 20;
 /// With indexes and small segments.
 const MEMORY: u64 = 24 << 20;
 /// What the CPU time that Cloudflare gives by default is enough for.
@@ -121,7 +122,7 @@ impl Word {
 }
 
 async fn prepare(store: &R2Store, plan: Plan, target: Target) -> restore::Result<Restore<'_>> {
-    let restore = Restore::from_plan_with(store, plan, Position::EMPTY, PARALLEL).await?;
+    let restore = Restore::from_plan_in(store, plan, Position::EMPTY, PARALLEL, READ).await?;
     let restore = restore.ok_or(PlanError::Empty)?;
     restore.at_or_before(target)
 }
