@@ -58,14 +58,15 @@ const ship = (db, app, known) => {
   return json('POST', `/v1/${db}/wal?${search({ salt1: wal.readUInt32BE(16), salt2: wal.readUInt32BE(20), ...values })}`, { body: wal.subarray(values.offset) });
 };
 
-async function application(name, bytes) {
+async function application(t, name, bytes) {
   const app = await Application.start(join(folder, `${name}.db`), 4096);
+  t.after(() => app.end());
   await app.run('CREATE TABLE item (id INTEGER PRIMARY KEY, text BLOB)', `INSERT INTO item (text) VALUES (randomblob(${bytes}))`, 'PRAGMA wal_checkpoint(TRUNCATE)');
   return app;
 }
 
-test('bytes of a WAL are a state of the database, or nothing, and the next ones go on from there', { timeout: 120_000 }, async () => {
-  const app = await application('wal', 20_000);
+test('bytes of a WAL are a state of the database, or nothing, and the next ones go on from there', { timeout: 120_000 }, async (t) => {
+  const app = await application(t, 'wal', 20_000);
   let confirmed = app.file();
   let known = place(await putDb('wal', confirmed, app.index()));
   // What is longer goes into the bucket at once.
@@ -92,11 +93,10 @@ test('bytes of a WAL are a state of the database, or nothing, and the next ones 
   await killAt('object_created', () => ship('wal', app, known));
   await killAt('settling', () => get('/v1/wal'));
   assert((await restored('wal')).equals(app.state()), 'the object is there, and is found');
-  await app.end();
 });
 
-test('a database file that comes in parts is there whole, or not at all, and is taken from its start', { timeout: 120_000 }, async () => {
-  const app = await application('file', 11_000_000);
+test('a database file that comes in parts is there whole, or not at all, and is taken from its start', { timeout: 120_000 }, async (t) => {
+  const app = await application(t, 'file', 11_000_000);
   const file = app.file();
   const send = async (db, from = 0) => {
     for (let offset = from; ;) {
@@ -120,7 +120,6 @@ test('a database file that comes in parts is there whole, or not at all, and is 
     assert((await restored(db)).equals(file), point);
     assert.equal(place(await get(`/v1/${db}/wal`)).end, 32, `${point}: its WAL goes on from there`);
   }
-  await app.end();
 });
 
 test('who reads the bucket again, and gives what is kept away first, goes on with it', { timeout: 60_000 }, async () => {
