@@ -76,7 +76,7 @@ async fn fetch(copy: &Database<OpfsFile>, replica: &Replica) -> Result<(), Error
     if from == Position::EMPTY {
         copy.restore(&restore, |_| {}).await.map(drop)
     } else {
-        copy.fetch(&restore, |_| {}).await
+        copy.fetch(&restore, &mut |_| {}).await
     }
 }
 

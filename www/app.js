@@ -9,6 +9,7 @@ import { Moments } from './parts/moments.js';
 import { hideNotice, notice, sentence } from './parts/notice.js';
 import { PositionBar } from './parts/position.js';
 import { Pulse } from './parts/pulse.js';
+import { Rest } from './parts/rest.js';
 import { Schema } from './parts/schema.js';
 
 const form = element('connect-form');
@@ -17,6 +18,7 @@ const desk = new Desk();
 const schema = new Schema({ run: (sql) => desk.run(sql), knows: (tables) => desk.knows(tables) });
 const bar = new PositionBar({ moved: () => moved(), reopen: () => reopen() });
 const pulse = new Pulse();
+const rest = new Rest();
 const moments = new Moments({ at: (past) => desk.at(past) });
 const fleet = new Fleet((database) => connect({ ...place, database }));
 let place;
@@ -84,6 +86,7 @@ async function opened(to, options) {
 
 function work({ current }) {
   bar.open(db, { ...place, current });
+  rest.open(db);
   pulse.open(db);
   moments.open(db, place);
 }
@@ -126,7 +129,7 @@ async function reopen() {
 async function leave() {
   hideNotice();
   address.forget();
-  for (const part of [bar, pulse, moments]) part.close();
+  for (const part of [bar, rest, pulse, moments]) part.close();
   fleet.stop();
   const leaving = db;
   db = undefined;

@@ -1,5 +1,5 @@
 // The browser module, in pkg/ as it is published, and the page that uses it, in build/site/ as the Worker serves it.
-import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { cpSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { inRoot } from '../lib/root.mjs';
 import { unlessFresh } from './fresh.mjs';
@@ -9,7 +9,7 @@ import { replaceFolder } from './swap.mjs';
 import { bindgen, optimize, rustInputs, size } from './wasm.mjs';
 
 const wasm = ['pkg/engine_bg.wasm', 'pkg/restore-engine_bg.wasm'];
-// Written by hand; the rest of pkg/ is wasm-bindgen's.
+// Written by hand; what else is in the bundles of pkg/ is wasm-bindgen's.
 const scripts = 'src/browser/js';
 const glue = ['--target', 'web', '--no-typescript', '--out-name'];
 
@@ -26,7 +26,7 @@ export async function faultyBrowser() {
   await unlessFresh('browser-faults', { inputs: rustInputs('browser'), outputs: [made] }, () =>
     replaceFolder(inRoot(dir), async (dir) => {
       await bindgen('browser,fault-points', dir, [...glue, 'engine']);
-      cpSync(inRoot(scripts), dir, { recursive: true });
+      await bundle(dir, ['walferry', 'worker']);
     }),
   );
   return [size(made)];
@@ -40,16 +40,28 @@ async function makePackage() {
       await silencePanics(bare);
       await optimize(bare, `${bare}.small`);
       renameSync(`${bare}.small`, bare);
-      await shorten(join(dir, `${name}.js`));
     }
-    cpSync(inRoot(scripts), dir, { recursive: true });
+    await bundle(dir, ['walferry', 'worker', 'restore']);
+    for (const name of ['walferry.d.ts', 'restore.d.ts']) cpSync(inRoot(scripts, name), join(dir, name));
   });
 }
 
-/** What wasm-bindgen writes is read by no one, and what of it nobody calls goes; our own scripts stay as they are written. */
-async function shorten(script) {
-  const { transform } = await import('esbuild');
-  const written = readFileSync(script, 'utf8').replace('export { initSync, ', 'export { ');
-  const { code } = await transform(written, { minify: true, treeShaking: true, format: 'esm' });
-  writeFileSync(script, code);
+/** One script for the page and one for the worker, so that each comes with one request; names stay, for who reads a stack. */
+async function bundle(dir, names) {
+  const { build } = await import('esbuild');
+  const modules = join(dir, 'modules');
+  cpSync(inRoot(scripts), modules, { recursive: true });
+  for (const name of readdirSync(dir).filter((name) => name.endsWith('.js'))) renameSync(join(dir, name), join(modules, name));
+  await build({
+    entryPoints: names.map((name) => join(modules, `${name}.js`)),
+    outdir: dir,
+    bundle: true,
+    minifyWhitespace: true,
+    minifySyntax: true,
+    format: 'esm',
+    target: 'es2022',
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  rmSync(modules, { recursive: true });
 }

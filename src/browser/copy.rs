@@ -62,18 +62,16 @@ impl LocalCopy {
         signal: AbortSignal,
     ) -> Result<JsValue, JsValue> {
         let store = self.store.with(&token, signal);
-        match self.alone(self.update_from(&store, anew, &progress)).await {
-            Ok(()) => Ok(self.position()),
-            Err(_) if store.is_aborted() => Err(told::error(&Error::Aborted)),
-            Err(error) => Err(told::error(&error)),
-        }
+        let updated = self.alone(self.update_from(&store, anew, &progress)).await;
+        store.told(updated)?;
+        Ok(self.position())
     }
 
     /// Applies a segment that was pushed. `false` if it goes on from another state.
     pub async fn push(&self, segment: Vec<u8>) -> Result<bool, JsValue> {
         let applied = self.alone(async {
             self.apply().await?;
-            let fetched = pushed::fetch(&self.database, segment.into(), |_| {}).await?;
+            let fetched = pushed::fetch(&self.database, segment.into(), &mut |_| {}).await?;
             self.apply().await?;
             Ok(fetched)
         });
@@ -107,6 +105,29 @@ impl LocalCopy {
     }
 }
 
+/// Does what chooses out of a listing, and does it again where upkeep has deleted something since: what it held is elsewhere now.
+pub(super) async fn chosen_again<T>(
+    store: &HttpStore,
+    attempt: impl AsyncFn() -> Result<T, Error>,
+) -> Result<T, Error> {
+    for _ in 0..AGAIN {
+        match attempt().await {
+            Err(Error::Restore(restore::Error::Missing(_))) if store.is_plain() => store.forget(),
+            result => return result,
+        }
+    }
+    attempt().await
+}
+
+/// A plan that is ready to be carried out, if it leads anywhere.
+pub(super) async fn prepared(
+    store: &HttpStore,
+    plan: Plan,
+    from: Position,
+) -> Result<Option<Restore<'_>>, Error> {
+    Ok(Restore::from_plan_in(store, plan, from, PARALLEL, READ).await?)
+}
+
 impl LocalCopy {
     async fn update_from(&self, store: &HttpStore, anew: bool, progress: &Function) -> Result<(), Error> {
         let report = |progress_made| {
@@ -118,21 +139,11 @@ impl LocalCopy {
             Some(state) if !anew => state.position(),
             _ => Position::EMPTY,
         };
-        let mut again = AGAIN;
-        loop {
-            let carried_out = async {
-                let plan = store.plan(from).await?;
-                self.carry_out(store, plan, from, &report).await
-            };
-            match carried_out.await {
-                // Upkeep has deleted it since it was listed: what it held is elsewhere now.
-                Err(Error::Restore(restore::Error::Missing(_))) if store.is_plain() && again > 0 => {
-                    again = again.saturating_sub(1);
-                    store.forget();
-                }
-                result => return result,
-            }
-        }
+        chosen_again(store, async || {
+            let plan = store.plan(from).await?;
+            self.carry_out(store, plan, from, &mut { report }).await
+        })
+        .await
     }
 
     async fn carry_out(
@@ -140,9 +151,9 @@ impl LocalCopy {
         store: &HttpStore,
         plan: Plan,
         from: Position,
-        report: impl FnMut(Progress),
+        report: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
-        let Some(restore) = Restore::from_plan_in(store, plan, from, PARALLEL, READ).await? else {
+        let Some(restore) = prepared(store, plan, from).await? else {
             return Ok(());
         };
         if from == Position::EMPTY {

@@ -28,6 +28,9 @@ pub enum Error {
     /// A cursor was left, for the copy had to move on.
     #[error("the database has moved on while its rows were being read; ask again")]
     PositionMoved,
+    /// What is missing is being brought behind: it is not brought twice.
+    #[error("a page that is needed is on its way; ask again when it is here")]
+    OnItsWay,
     /// The browser did not keep what was flushed.
     #[error("the browser has lost data that it had confirmed; the database must be restored anew")]
     LostWrites,
@@ -66,6 +69,7 @@ impl Error {
             Self::NoCopy => "NO_COPY",
             Self::Reading => "READING",
             Self::PositionMoved => "POSITION_MOVED",
+            Self::OnItsWay => "ON_ITS_WAY",
             Self::Sql { code, .. } => code,
             Self::Invalid(_) => "INVALID",
             Self::Aborted => "ABORTED",

@@ -93,11 +93,7 @@ impl<'a, F: File> WriteBuffer<'a, F> {
     }
 
     /// Hands everything to the file.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.pass_on()
-    }
-
-    fn pass_on(&mut self) -> Result<()> {
+    pub(super) fn pass_on(&mut self) -> Result<()> {
         if !self.bytes.is_empty() {
             self.file.write(self.start, &self.bytes)?;
             self.bytes.clear();

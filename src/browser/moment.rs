@@ -37,10 +37,9 @@ impl Moment {
     /// was held against a check of its own.
     pub fn position(&self) -> JsValue {
         let image = &self.image;
-        let sum = image.position().sum;
         told::object(&[
             ("txid", image.position().txid.to_string().into()),
-            ("sum", sum.map_or(JsValue::NULL, |sum| sum.to_string().into())),
+            ("sum", told::sum(image.position())),
             ("timestamp", (image.timestamp().0 as f64).into()),
             ("pages", image.commit().into()),
             ("pageSize", image.page_size().get().into()),

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 
+use futures_util::future::try_join3;
 use js_sys::{JsString, Promise, encode_uri_component};
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
@@ -58,12 +59,16 @@ impl Folder {
     pub async fn open(&self) -> Result<Files<OpfsFile>> {
         let what = format!("the local copy {}", self.name);
         let folder = subfolder(&parent().await?, &self.name).await?;
+        // The largest first: whoever gets it gets them all.
+        let db = OpfsFile::open(&folder, "db", &what).await?;
+        let [position, redo, present] =
+            ["position", "redo", "present"].map(|name| OpfsFile::open(&folder, name, &what));
+        let (position, redo, present) = try_join3(position, redo, present).await?;
         Ok(Files {
-            // The largest first: whoever gets it gets them all.
-            db: OpfsFile::open(&folder, "db", &what).await?,
-            position: OpfsFile::open(&folder, "position", &what).await?,
-            redo: OpfsFile::open(&folder, "redo", &what).await?,
-            present: OpfsFile::open(&folder, "present", &what).await?,
+            db,
+            position,
+            redo,
+            present,
         })
     }
 

@@ -18,7 +18,7 @@ use crate::store::{self, Body, Source};
 pub async fn fetch<F: File>(
     database: &Database<F>,
     segment: Bytes,
-    progress: impl FnMut(Progress),
+    progress: &mut dyn FnMut(Progress),
 ) -> Result<bool, Error> {
     let Some(from) = database.state().map(|state| state.position()) else {
         return Ok(false);

@@ -1,7 +1,6 @@
 //! What `worker.js` calls: one database, from its opening to its end.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use js_sys::{Function, Promise, Uint8Array};
@@ -12,14 +11,16 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::AbortSignal;
 
 use super::Error;
-use super::copy::LocalCopy;
-use super::database::{Database, Reach};
-use super::http::AtOnce;
+use super::copy::{LocalCopy, chosen_again, prepared};
+use super::database::{Database, Progress, Reach};
+use super::distant::{Far, Mapped};
+use super::http::{AtOnce, HttpStore};
 use super::opfs::OpfsFile;
 use super::sql::{Cursor, Reader};
 use super::told;
 use super::values::{Table, parameters};
-use crate::replica::PageSet;
+use crate::ltx::Txid;
+use crate::replica::{PageSet, Position};
 
 /// An open database.
 #[wasm_bindgen]
@@ -34,14 +35,21 @@ pub struct Session {
 struct Statements {
     /// Opened by the first query.
     reader: RefCell<Option<Rc<Reader<Database<OpfsFile>>>>>,
-    cursors: RefCell<BTreeMap<u32, Cursor<Table>>>,
+    cursors: RefCell<Vec<(u32, Cursor<Table>)>>,
     /// For watched queries alone: its pages are forgotten before each of them.
     watcher: RefCell<Option<Rc<Reader<Database<OpfsFile>>>>>,
-    watched: RefCell<BTreeMap<u32, PageSet>>,
+    watched: RefCell<Vec<(u32, PageSet)>>,
     last: RefCell<u32>,
 }
 
 impl Statements {
+    /// A cursor, which goes on only if it is put back.
+    fn take(&self, id: u32) -> Option<Cursor<Table>> {
+        let mut cursors = self.cursors.borrow_mut();
+        let at = cursors.iter().position(|(known, _)| *known == id)?;
+        Some(cursors.swap_remove(at).1)
+    }
+
     fn end(&self) {
         self.cursors.take();
         self.reader.take();
@@ -71,31 +79,56 @@ impl Session {
         self.copy.update(anew, token, progress, signal).await
     }
 
-    /// Begins a copy of the newest state without bringing it: what is read is brought then. `false` if that cannot be done,
-    /// for nothing tells the sum of the whole.
-    pub fn begin(&self, token: &str) -> Result<bool, JsValue> {
-        self.statements.end();
-        let begun = self.copy.database.begin(self.reach(token));
-        begun.map_err(|error| told::error(&error))
+    /// Begins a copy of the newest state without bringing it: what is read is brought then.
+    pub async fn begin(&self, token: String, signal: AbortSignal) -> Result<JsValue, JsValue> {
+        let store = self.copy.store.with(&token, signal);
+        let begun = self.copy.alone(async {
+            let (far, first) = chosen_again(&store, async || AtOnce::newest(&store).await).await?;
+            self.statements.end();
+            let mapped = Mapped::from_first(Rc::new(far) as Rc<dyn Far>, first);
+            self.copy.database.begin(mapped, self.reach(&token))
+        });
+        store.told(begun.await)?;
+        Ok(self.copy.position())
     }
 
-    /// Brings what is missing of such a copy; all of it is here then, and unproven.
+    /// Reads with this token from now on what is missing.
+    pub fn authorize(&self, token: &str) {
+        self.copy.database.reach(self.reach(token));
+    }
+
+    /// Brings what is missing of such a copy, by reads of at most `longest` bytes. Says whether all of it is here then, unproven, if it is not whole at once: it ends
+    /// before if it is to `hold`.
     pub async fn hydrate(
         &self,
         token: String,
+        longest: f64,
         progress: Function,
         signal: AbortSignal,
-    ) -> Result<(), JsValue> {
-        let database = &self.copy.database;
-        database.reach(self.reach(&token));
+    ) -> Result<bool, JsValue> {
         let store = self.copy.store.with(&token, signal);
         let report = |made| {
             let _ = progress.call1(&JsValue::NULL, &told::progress(made));
         };
-        match database.hydrate(&store, report).await {
-            Err(_) if store.is_aborted() => Err(told::error(&Error::Aborted)),
-            result => result.map_err(|error| told::error(&error)),
-        }
+        let database = &self.copy.database;
+        let unpromised = database.state().filter(|state| !state.is_promised());
+        let hydrated = match unpromised {
+            Some(state) => self.copy.alone(self.complete(&store, state.txid, report)).await,
+            None => database.hydrate(&store, longest as u64, report).await,
+        };
+        store.told(hydrated)
+    }
+
+    /// Gives up a part that cannot become a whole.
+    pub fn forget(&self) -> Result<(), JsValue> {
+        self.statements.end();
+        let forgotten = self.copy.database.forget();
+        forgotten.map_err(|error| told::error(&error))
+    }
+
+    /// Nothing more is to be brought behind than what is on its way.
+    pub fn hold(&self) {
+        self.copy.database.hold();
     }
 
     /// Proves that it is whole. While `pause` waits, others have their turn; nothing may be applied.
@@ -145,7 +178,8 @@ impl Session {
             let given = parameters(given)?;
             let reader = self.reader(&self.statements.watcher)?;
             let (truncated, pages) = reader.watch(sql, &given, limit, &mut table)?;
-            self.statements.watched.borrow_mut().insert(id, pages);
+            self.unwatch(id);
+            self.statements.watched.borrow_mut().push((id, pages));
             Ok(truncated)
         };
         let truncated = run().map_err(|error| self.told(error))?;
@@ -154,7 +188,10 @@ impl Session {
 
     /// No more.
     pub fn unwatch(&self, id: u32) {
-        self.statements.watched.borrow_mut().remove(&id);
+        self.statements
+            .watched
+            .borrow_mut()
+            .retain(|(known, _)| *known != id);
     }
 
     /// Which of the watched may have another answer since this was last asked.
@@ -162,7 +199,7 @@ impl Session {
         let changes = self.copy.database.changes();
         let watched = self.statements.watched.borrow();
         let ids = watched.iter().filter(|(_, read)| changes.concern(read));
-        ids.map(|(&id, _)| id).collect()
+        ids.map(|(id, _)| *id).collect()
     }
 
     /// Begins to read a statement's rows, but for the first `skip`; returns the number by which it goes on.
@@ -175,17 +212,17 @@ impl Session {
         let cursor = open().map_err(|error| told::error(&error))?;
         let id = self.statements.last.borrow().wrapping_add(1);
         self.statements.last.replace(id);
-        self.statements.cursors.borrow_mut().insert(id, cursor);
+        self.statements.cursors.borrow_mut().push((id, cursor));
         Ok(id)
     }
 
     /// The next rows of a cursor: `{ columns, rows, done }`, the columns with the first only. It ends with the last.
     pub fn more(&self, id: u32, count: f64) -> Result<JsValue, JsValue> {
-        let taken = self.statements.cursors.borrow_mut().remove(&id);
+        let taken = self.statements.take(id);
         let mut cursor = taken.ok_or_else(|| told::error(&Error::PositionMoved))?;
         let (table, done) = cursor.next(count as usize).map_err(|error| self.told(error))?;
         if !done {
-            self.statements.cursors.borrow_mut().insert(id, cursor);
+            self.statements.cursors.borrow_mut().push((id, cursor));
         }
         Ok(told::object(&[
             ("columns", table.columns.into()),
@@ -196,7 +233,7 @@ impl Session {
 
     /// Ends a cursor early.
     pub fn leave(&self, id: u32) {
-        self.statements.cursors.borrow_mut().remove(&id);
+        self.statements.take(id);
     }
 
     /// Ends open transactions, so that nothing waits for them.
@@ -215,6 +252,20 @@ impl Session {
     /// Why a statement failed. SQLite only knows that a page could not be read.
     fn told(&self, error: Error) -> JsValue {
         told::error(&self.copy.database.take_failure().unwrap_or(error))
+    }
+
+    /// What no sum proves is proven by what it is read from, all of it.
+    async fn complete(
+        &self,
+        store: &HttpStore,
+        txid: Txid,
+        report: impl FnMut(Progress),
+    ) -> Result<bool, Error> {
+        let plan = store.plan_of(txid).await?;
+        let restore = prepared(store, plan, Position::EMPTY).await?;
+        let restore = restore.ok_or(Error::PositionMoved)?;
+        self.copy.database.complete(&restore, report).await?;
+        Ok(true)
     }
 
     fn reach(&self, token: &str) -> Reach {

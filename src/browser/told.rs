@@ -5,13 +5,14 @@ use wasm_bindgen::{JsCast, JsValue};
 
 use super::Error;
 use super::database::{Phase, Progress, State};
+use crate::replica::Position;
 
 /// `{ txid, sum, timestamp, pages, pageSize, size, whole, verified }`, or null.
 pub(super) fn position(state: Option<State>, is_verified: bool) -> JsValue {
     state.map_or(JsValue::NULL, |state| {
         object(&[
             ("txid", state.txid.to_string().into()),
-            ("sum", state.sum.to_string().into()),
+            ("sum", sum(state.position())),
             ("timestamp", (state.timestamp.0 as f64).into()),
             ("pages", state.commit.into()),
             ("pageSize", state.page_size.get().into()),
@@ -20,6 +21,11 @@ pub(super) fn position(state: Option<State>, is_verified: bool) -> JsValue {
             ("verified", is_verified.into()),
         ])
     })
+}
+
+/// The sum, or null where it is not known.
+pub(super) fn sum(position: Position) -> JsValue {
+    position.sum.map_or(JsValue::NULL, |sum| sum.to_string().into())
 }
 
 /// `{ phase, bytes, totalBytes, pages, totalPages }`.

@@ -25,6 +25,15 @@ impl PageSet {
         new
     }
 
+    /// Takes a page out.
+    pub fn remove(&mut self, pgno: Pgno) {
+        let (word, bit) = place(pgno);
+        if let Some(word) = self.words.get_mut(word).filter(|word| **word & bit != 0) {
+            *word &= !bit;
+            self.count = self.count.saturating_sub(1);
+        }
+    }
+
     /// Whether a page is in it.
     pub fn contains(&self, pgno: Pgno) -> bool {
         let (word, bit) = place(pgno);
@@ -114,6 +123,12 @@ mod tests {
             PageSet::from_bytes(&set.to_bytes()[..4], page_size, 100).len(),
             31
         );
+        for _ in 0..2 {
+            set.remove(Pgno(2));
+            assert!(!set.contains(Pgno(2)) && set.contains(Pgno(1)) && set.len() == 63);
+        }
+        set.remove(Pgno(1_000_000));
+        set.insert(Pgno(2));
         for commit in [70, 64, 63, 17, 0] {
             set.cut(commit);
             assert_eq!(set.len(), commit.min(64));

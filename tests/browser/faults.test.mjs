@@ -106,17 +106,17 @@ async function left({ page }, { options, known }) {
 
 /** Brings the copy to the newest state, and ends. */
 const newest = ({ page }, { options }, end = 'close') => page.evaluate(async ({ options, end }) => {
-  const db = await walferry.open(options);
+  const db = await walferry.open({ ...options, atOnce: false });
   const { txid } = db.position;
   await db[end]();
   return txid;
 }, { options, end });
 
 const open = async (options) => {
-  window.db = await faulty.open(options);
+  window.db = await faulty.open({ ...options, atOnce: false });
 };
 const hydrate = async (options) => {
-  window.db = await faulty.open({ ...options, atOnce: true });
+  window.db = await faulty.open(options);
   await db.query('select count(*) from t');
   await db.whenWhole();
 };
@@ -125,7 +125,7 @@ const refresh = async (options) => {
   await db.refresh();
 };
 const follow = async (options) => {
-  window.db = await faulty.open(options);
+  window.db = await faulty.open({ ...options, atOnce: false });
   await new Promise((live) => db.follow(({ status, lag }) => status === 'live' && lag === 0 && live()));
   window.moved = new Promise((moved) => db.addEventListener('position', moved));
 };
@@ -160,7 +160,7 @@ test('at each step of a copy that comes while it is read: no copy, a part that t
     if (state.state !== 'NO_COPY' && state.rows !== 'UNREACHABLE') assert.deepEqual(state.rows, database.known.get(state.txid), point);
     if (state.state === 'whole') assert.notEqual(state.rows, 'UNREACHABLE', point);
     const after = await visit.page.evaluate(async ({ options, content }) => {
-      const db = await walferry.open({ ...options, atOnce: true });
+      const db = await walferry.open(options);
       const { txid } = await db.whenWhole();
       const { rows } = await db.query(content);
       const { rows: check } = await db.query('pragma integrity_check');

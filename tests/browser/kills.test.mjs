@@ -37,14 +37,15 @@ test('twenty tabs die one after the other; each next one finds a state that was'
     };
     if (round < 6) {
       // In the middle of the restore, mostly; from the third on there may be a copy.
-      page.evaluate((options) => walferry.open({ ...options, follow: true }), options).catch(() => {});
+      page.evaluate((options) => walferry.open({ ...options, follow: true }), { ...options, atOnce: round % 2 === 0 }).catch(() => {});
       await crash(random(60));
       continue;
     }
     const found = await page.evaluate(async (options) => {
-      // As it was left, before anything is asked of the Worker; nothing, if no restore was completed.
-      const left = await walferry.open({ ...options, offline: true }).catch(({ code }) => code);
-      window.db = typeof left === 'string' ? await walferry.open(options) : left;
+      // As it was left, before anything is asked of the Worker; nothing, or a part, if no restore was completed.
+      let left = await walferry.open({ ...options, offline: true }).catch(({ code }) => code);
+      if (left.position?.whole === false) left = await left.close().then(() => 'part');
+      window.db = typeof left === 'string' ? await walferry.open({ ...options, atOnce: false }) : left;
       const one = async (sql) => (await db.query(sql)).rows[0][0];
       const found = { left: typeof left, check: await one('pragma integrity_check'), moves: await one('select count(distinct n / 1000) from t where id <= 100') };
       db.follow();

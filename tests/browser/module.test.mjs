@@ -36,7 +36,7 @@ for (const pageSize of [512, 4096, 65_536]) {
       await server.ship();
       const restored = await page.evaluate(async (options) => {
         const progress = [];
-        window.db = await walferry.open({ ...options, onProgress: (step) => progress.push(step) });
+        window.db = await walferry.open({ ...options, atOnce: false, onProgress: (step) => progress.push(step) });
         return { progress, rows: (await db.query('select b, length(a) from t')).rows };
       }, options(server));
       assert.deepEqual(restored.rows, [['big', 300_000]]);
@@ -155,7 +155,7 @@ test('a restore can be stopped, and starts again', async () => {
   hold();
   const stopped = await page.evaluate(async (options) => {
     const stop = new AbortController();
-    const stopped = await walferry.refusal(walferry.open({ ...options, signal: stop.signal, onProgress: ({ bytes }) => bytes > 0 && stop.abort() }));
+    const stopped = await walferry.refusal(walferry.open({ ...options, atOnce: false, signal: stop.signal, onProgress: ({ bytes }) => bytes > 0 && stop.abort() }));
     const half = await walferry.refusal(walferry.open({ ...options, offline: true }));
     return [stopped.code, half.code];
   }, { ...options(server), url });
@@ -179,7 +179,7 @@ test('what was damaged on its way is refused, and the copy stands', async () => 
     if (damage && /\.ltx$/.test(path)) body[Math.floor(body.length / 2)] ^= 0x08;
     return body;
   });
-  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), { ...options(server), url });
+  await page.evaluate(async (options) => (window.db = await walferry.open(options), null), { ...options(server, { atOnce: false }), url });
   await server.run('insert into t values (2)');
   await server.settle();
   damage = true;

@@ -11,7 +11,7 @@ import { after, test } from 'node:test';
 import { TOKENS } from '../worker/support/worker.mjs';
 import { browser, tab } from './support/chromium.mjs';
 import { ask } from './support/console.mjs';
-import { stuck } from './support/origin.mjs';
+import { between, ranges } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
 
 const KEY = 'a-key-that-is-long-enough-for-a-test';
@@ -185,23 +185,35 @@ test('a moment of the past is chosen on the slider, answers questions, and comes
   rmSync(dir, { recursive: true });
 });
 
-test('a restore shows how many bytes of how many have come, and can be stopped', async () => {
+test('a database answers before it is here, and shows how much of it has come', async () => {
   const large = await source(to, 'large');
-  await large.run('create table noise (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 400) insert into noise select randomblob(40000) from n');
+  await large.run('create table noise (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 16000) insert into noise select randomblob(1000) from n');
   await large.ship();
-  const way = await stuck(to.url);
-  way.hold();
+  const way = await ranges(to.url);
+  way.hold(2);
   const page = await tab(chromium, `${to.url}/#db=large&token=${READ}&url=${encodeURIComponent(way.url)}`);
-  await page.waitForFunction(() => /[MG]B$/.test(document.getElementById('crossing-bytes').textContent));
-  const [done, all] = await page.evaluate(() => ['crossing-bytes', 'crossing-bytes-total'].map((id) => parseFloat(document.getElementById(id).textContent.replace(' of ', ''))));
+  await page.waitForFunction(() => /MB of .*MB/.test(document.getElementById('rest-figures').textContent));
+  const [done, all] = (await page.locator('#rest-figures').textContent()).match(/[\d.]+ MB/g).map(parseFloat);
   assert.ok(done > 0 && done < all && all > 10, `${done} of ${all} MB`);
-  const part = Number(await page.locator('#water').getAttribute('aria-valuenow'));
+  const part = Number(await page.locator('#rest-bar').getAttribute('aria-valuenow'));
   assert.ok(part >= 0 && part < 100, `${part} %`);
+  await ask(page, 'select length(body) + rowid from noise where rowid = 17');
+  await cell(page, '1017').waitFor();
+  assert.equal(await page.locator('#position-sum').textContent(), 'when all is here');
+  way.release();
+  await page.locator('#rest').waitFor({ state: 'hidden' });
+  assert.match(await page.locator('#position-sum').textContent(), /^[0-9a-f]{16}$/);
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+  await large.stop();
+});
+
+test('looking for a database can be stopped', async () => {
+  const way = await between(to.url, (path, body) => (path.includes('/map') ? new Promise(() => {}) : body));
+  const page = await tab(chromium, `${to.url}/#db=shop&token=${READ}&url=${encodeURIComponent(way)}`);
   await page.getByRole('button', { name: 'Stop' }).click();
   await page.locator('#connect').waitFor();
   await page.close();
-  way.release();
-  await large.stop();
 });
 
 test('all databases of a Worker, with lag and size, for an admin; from there into one and back, by keyboard', async () => {

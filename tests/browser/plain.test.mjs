@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { inRoot } from '../../scripts/lib/root.mjs';
 import { browser, tab } from './support/chromium.mjs';
-import { between, files } from './support/origin.mjs';
+import { between, files, ranges } from './support/origin.mjs';
 import { folder } from './support/packed.mjs';
 import { servers, shipped } from './support/servers.mjs';
 import { eventually, prepare } from './support/tabs.mjs';
@@ -78,6 +78,67 @@ for (const [what, fill, where] of [
     await server.stop();
   });
 }
+
+/** A database of some megabytes, shipped to its end, and a line to it that can be held. */
+async function large(fill, where) {
+  const server = await fill();
+  await server.run('create table big (id integer primary key, a text)');
+  await server.run('with recursive n (i) as (select 1 union all select i + 1 from n where i < 60000) insert into big select i, hex(randomblob(45)) from n');
+  await server.stop();
+  const { origin, pathname } = new URL(where.url);
+  const line = await ranges(origin);
+  return { server, line, where: { ...where, url: line.url + pathname } };
+}
+
+for (const [what, fill, at_, verified, promised] of [
+  ['a folder of walferry', () => toFolder('large', 'walferry', 'deflate'), { url: at.html, database: 'large', replica: 'files' }, true, true],
+  ['a bucket of walferry, without page checks,', () => toBucket('large-kept'), { url: at.bucket, database: 'large-kept', replica: 's3' }, false, true],
+  ['a folder of Litestream', () => toFolder('large-theirs', 'litestream'), { url: at.html, database: 'large-theirs', replica: 'files' }, false, false],
+]) {
+  test(`${what} is asked before it is here, and is whole and proven then`, async () => {
+    const { server, line, where } = await large(fill, at_);
+    line.hold();
+    await open({ ...where, follow: true, poll: 100 });
+    assert.equal(await page.evaluate(() => walferry.one('select length(a) from big where id = 33333')), 90);
+    const { whole, verified: checked, sum } = await page.evaluate(() => db.position);
+    assert.deepEqual([whole, checked, typeof sum === 'string'], [false, verified, promised]);
+    server.ship();
+    await server.run("insert into t (name) values ('meanwhile')");
+    // What can be proven at the end only, as it was, stays so until then.
+    if (promised) await has(2);
+    assert.equal(await page.evaluate(() => db.position.whole), false);
+    line.release();
+    const then = await page.evaluate(() => db.whenWhole());
+    assert.deepEqual([then.whole, then.verified, typeof then.sum], [true, true, 'string']);
+    await has(2);
+    assert.equal(await page.evaluate(() => walferry.one('pragma integrity_check')), 'ok');
+    await server.stop();
+    assert.equal(await digest(), sha256(await server.content()), 'byte for byte');
+    await page.evaluate(() => db.delete());
+  });
+}
+
+test('a file of Litestream that is not what its checksum says is seen when all of it is here', async () => {
+  const { server, where } = await large(() => toFolder('forged', 'litestream'), { url: at.html, database: 'forged', replica: 'files' });
+  const origin = new URL(where.url).origin;
+  let damages = false;
+  const through = await between(origin, (path, body, { headers }) => {
+    // Of a long read, a byte of a page that the query has not asked for.
+    if (damages && headers.range && body.length > 2 ** 18) body[body.length >> 1] ^= 1;
+    return body;
+  });
+  damages = true;
+  await open({ ...where, url: through });
+  assert.equal(await page.evaluate(() => walferry.one('select length(a) from big where id = 5')), 90);
+  // It is fetched again and again, and is never whole.
+  const proven = await page.evaluate(() => Promise.race([db.whenWhole({ signal: AbortSignal.timeout(3000) }).then(() => 'whole', ({ code }) => code)]));
+  assert.equal(proven, 'ABORTED');
+  damages = false;
+  const then = await page.evaluate(() => db.whenWhole());
+  assert.deepEqual([then.whole, then.verified], [true, true]);
+  assert.equal(await digest(), sha256(await server.content()));
+  await page.evaluate(() => db.delete());
+});
 
 test('a listing that is cut, damaged, or of something else is refused', async () => {
   const server = await toBucket('broken');

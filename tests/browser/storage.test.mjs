@@ -20,7 +20,7 @@ const serve = async (name, rows = 3) => {
   return { url: to.url, database: name, token: READ };
 };
 const open = (options) => page.evaluate(async (options) => {
-  const db = await walferry.open(options);
+  const db = await walferry.open({ ...options, atOnce: false });
   const { rows } = await db.query('select count(*) from t');
   await db.close();
   return rows[0][0];

@@ -1,13 +1,11 @@
 // The restore on its way: how far, how fast, how long yet.
 import { element, text } from './dom.js';
-import { bytes, duration, number } from './format.js';
-
-/** Rates are of the last seconds, not of all. */
-const WINDOW = 3000;
+import { bytes, number } from './format.js';
+import { Rate } from './rate.js';
 
 export class Crossing {
   #stop;
-  #samples = [];
+  #rate;
 
   constructor() {
     element('crossing-stop').addEventListener('click', () => this.#stop?.abort());
@@ -15,7 +13,7 @@ export class Crossing {
 
   start({ url, database }, stop) {
     this.#stop = stop;
-    this.#samples = [];
+    this.#rate = new Rate();
     text('crossing-title', `Looking for ${database}`);
     text('crossing-from', url.replace(/^https?:\/\//, ''));
     for (const figure of ['bytes', 'pages', 'rate', 'left']) text(`crossing-${figure}`, '–');
@@ -24,18 +22,14 @@ export class Crossing {
   }
 
   report({ phase, bytes: done, totalBytes, pages, totalPages }) {
-    const now = performance.now();
-    this.#samples = this.#samples.filter(({ at }) => now - at < WINDOW);
-    this.#samples.push({ at: now, done });
-    const [{ at, done: before }] = this.#samples;
-    const rate = now - at > 50 ? ((done - before) / (now - at)) * 1000 : 0;
+    const { rate = '–', left = '–' } = this.#rate.words(done, totalBytes) ?? {};
     text('crossing-title', phase === 'restore' ? 'Restoring' : 'Bringing what is new');
     text('crossing-bytes', bytes(done));
     text('crossing-bytes-total', ` of ${bytes(totalBytes)}`);
     text('crossing-pages', number(pages));
     text('crossing-pages-total', ` of ${number(totalPages)}`);
-    text('crossing-rate', rate ? `${bytes(rate)}/s` : '–');
-    text('crossing-left', rate ? duration(((totalBytes - done) / rate) * 1000) : '–');
+    text('crossing-rate', rate);
+    text('crossing-left', left);
     this.#move(totalPages ? pages / totalPages : 1);
   }
 

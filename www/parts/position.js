@@ -27,6 +27,7 @@ export class PositionBar {
     this.#db = db;
     this.#name = database;
     db.addEventListener('position', this.#onPosition);
+    db.addEventListener('whole', this.#show);
     this.#show();
     // A live database is what one came for; without the server, it is found as soon as it is there again.
     element('follow').checked = true;
@@ -36,6 +37,7 @@ export class PositionBar {
 
   close() {
     this.#db?.removeEventListener('position', this.#onPosition);
+    this.#db?.removeEventListener('whole', this.#show);
     this.#unfollow?.();
     this.#unfollow = this.#db = undefined;
   }
@@ -84,16 +86,16 @@ export class PositionBar {
     element('refresh').disabled = working;
   }
 
-  #show() {
+  #show = () => {
     const position = this.#db?.position;
     if (!position) return;
     text('position-time', moment(position.timestamp));
     text('position-txid', number(parseInt(position.txid, 16)));
     element('position-txid').title = position.txid;
-    text('position-sum', position.sum);
+    text('position-sum', position.whole ? position.sum : 'when all is here');
     text('position-size', `${bytes(position.size)}, ${plural(position.pages, 'page')}`);
     this.#showLag();
-  }
+  };
 
   #showLag() {
     if (!this.#db) return;

@@ -8,15 +8,14 @@ use futures_util::{StreamExt, stream};
 use super::part::is_gone;
 use super::{Database, Phase, Progress, State};
 use crate::browser::Error;
-use crate::browser::distant::Read;
+use crate::browser::distant::{Gaps, Read};
 use crate::browser::file::{File, WriteBuffer};
 use crate::ltx::{DbSum, PageCrc, PageSize, Pgno};
+use crate::replica::PageSet;
 use crate::store::Source;
 
 /// Pages that are asked for together.
 const GROUP: usize = 8 * 1024 * 1024;
-/// A read brings so much at the most.
-const READ: u64 = 2 * 1024 * 1024;
 /// Reads at once.
 const PARALLEL: usize = 4;
 /// So much is made durable at once.
@@ -27,17 +26,21 @@ const SLICE: usize = 4 * 1024 * 1024;
 const MAPS: u32 = 5;
 
 impl<F: File> Database<F> {
-    /// Brings what is missing, page by page. Others may read meanwhile, and newer states be applied.
+    /// Brings what is missing, page by page, by reads of at most `longest` bytes. Others may read meanwhile, and newer states
+    /// be applied. Says whether all is here: it ends before if it is to [hold](Database::hold).
     pub async fn hydrate(
         &self,
         source: &dyn Source,
+        longest: u64,
         mut progress: impl FnMut(Progress),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut maps = 0;
         while let Some(state) = self.state().filter(|state| !state.is_whole)
             && self.is_missing(state)
         {
-            match self.bring_all(source, &mut progress).await {
+            let brought = self.bring_all(source, longest, &mut progress).await;
+            let is_awaited = self.nothing_comes();
+            match brought {
                 Err(error) if is_gone(&error) && maps < MAPS => {
                     maps += 1;
                     if let Some(part) = &mut *self.part.borrow_mut() {
@@ -46,8 +49,14 @@ impl<F: File> Database<F> {
                 }
                 result => result?,
             }
+            if is_awaited {
+                self.save_part()?;
+                return Ok(false);
+            }
         }
-        self.save_part()
+        self.save_part()?;
+        progress(self.hydrated());
+        Ok(true)
     }
 
     /// Proves that all is here as it was promised, which is then a whole copy; between two slices, `pause` lets others have
@@ -88,12 +97,25 @@ impl<F: File> Database<F> {
         Ok(self.files.present.flush()?)
     }
 
-    async fn bring_all(&self, source: &dyn Source, progress: &mut impl FnMut(Progress)) -> Result<(), Error> {
+    /// Nothing is on its way any more. Says whether somebody has waited for that.
+    fn nothing_comes(&self) -> bool {
+        self.part.borrow_mut().as_mut().is_some_and(|part| {
+            part.coming = PageSet::default();
+            std::mem::take(&mut part.is_awaited)
+        })
+    }
+
+    async fn bring_all(
+        &self,
+        source: &dyn Source,
+        longest: u64,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), Error> {
         let failed = Cell::new(None);
         let mut from = Pgno(1);
         let mut waiting: VecDeque<Read> = VecDeque::new();
         let next = std::iter::from_fn(|| {
-            let next = self.next_read(&mut waiting, &mut from);
+            let next = self.next_read(longest, &mut waiting, &mut from);
             next.unwrap_or_else(|error| {
                 failed.set(Some(error));
                 None
@@ -105,17 +127,16 @@ impl<F: File> Database<F> {
                 (read, bytes)
             })
             .buffer_unordered(PARALLEL);
-        let (mut bytes, mut unsaved) = (0u64, 0u64);
+        let mut unsaved = 0u64;
         while let Some((read, got)) = reads.next().await {
             let got = got?;
             self.take_in(&read, &got)?;
-            bytes = bytes.saturating_add(got.len() as u64);
             unsaved = unsaved.saturating_add(got.len() as u64);
             if unsaved > SAVED {
                 self.save_part()?;
                 unsaved = 0;
             }
-            progress(self.hydrated(bytes));
+            progress(self.hydrated());
         }
         drop(reads);
         match failed.take() {
@@ -124,11 +145,16 @@ impl<F: File> Database<F> {
         }
     }
 
-    /// What is to be read next; nothing of it is here, at this moment.
-    fn next_read(&self, waiting: &mut VecDeque<Read>, from: &mut Pgno) -> Result<Option<Read>, Error> {
+    /// What is to be read next; nothing of it is here, at this moment, and it is on its way from now on.
+    fn next_read(
+        &self,
+        longest: u64,
+        waiting: &mut VecDeque<Read>,
+        from: &mut Pgno,
+    ) -> Result<Option<Read>, Error> {
         loop {
             let Some(read) = waiting.pop_front() else {
-                match self.group(from)? {
+                match self.group(longest, from)? {
                     Some(reads) => waiting.extend(reads),
                     None => return Ok(None),
                 }
@@ -138,17 +164,21 @@ impl<F: File> Database<F> {
             let (Some(part), Some(state)) = (part.as_mut(), self.state()) else {
                 return Ok(None);
             };
+            if part.is_awaited {
+                return Ok(None);
+            }
             // Somebody who reads may have had it brought since.
             let missing: Vec<Pgno> = read
                 .pages()
                 .filter(|pgno| !part.present.contains(*pgno))
                 .collect();
             if missing.len() == read.pages().count() {
+                part.coming.extend(missing);
                 return Ok(Some(read));
             }
             for read in part
                 .mapped(state)?
-                .reads(missing.into_iter(), READ)?
+                .reads(missing.into_iter(), longest, Gaps::Left)?
                 .into_iter()
                 .rev()
             {
@@ -158,7 +188,7 @@ impl<F: File> Database<F> {
     }
 
     /// The reads for the next pages that are missing.
-    fn group(&self, from: &mut Pgno) -> Result<Option<Vec<Read>>, Error> {
+    fn group(&self, longest: u64, from: &mut Pgno) -> Result<Option<Vec<Read>>, Error> {
         let mut part = self.part.borrow_mut();
         let (Some(part), Some(state)) = (part.as_mut(), self.state()) else {
             return Ok(None);
@@ -173,7 +203,11 @@ impl<F: File> Database<F> {
             let missing: Vec<Pgno> = part.missing(*from..=last, state.page_size).collect();
             *from = Pgno(last.0.saturating_add(1));
             if !missing.is_empty() {
-                return Ok(Some(part.mapped(state)?.reads(missing.into_iter(), READ)?));
+                return Ok(Some(part.mapped(state)?.reads(
+                    missing.into_iter(),
+                    longest,
+                    Gaps::Left,
+                )?));
             }
         }
         Ok(None)
@@ -186,6 +220,9 @@ impl<F: File> Database<F> {
             return Ok(());
         };
         part.unsaved = true;
+        for pgno in read.pages() {
+            part.coming.remove(pgno);
+        }
         let present = std::mem::take(&mut part.present);
         let mut brought = Vec::new();
         let mut out = WriteBuffer::new(&self.files.db);
@@ -198,9 +235,11 @@ impl<F: File> Database<F> {
                 Ok(())
             })
         });
-        let written = out.finish();
+        let written = out.pass_on();
         part.present = present;
         if written.is_ok() {
+            let pages = u32::try_from(brought.len()).unwrap_or(u32::MAX);
+            part.note_brought(pages, bytes.len() as u64);
             part.present.extend(brought);
         }
         taken?;
@@ -223,22 +262,22 @@ impl<F: File> Database<F> {
             .is_some_and(|part| part.present.len() < state.page_size.stored_pages(state.commit))
     }
 
-    fn hydrated(&self, bytes: u64) -> Progress {
-        let pages = self
-            .part
-            .borrow()
+    /// How far it has come; what the rest will take is what this life's pages took.
+    fn hydrated(&self) -> Progress {
+        let part = self.part.borrow();
+        let (present, pages, bytes) = part
             .as_ref()
-            .map_or(0, |part| u64::from(part.present.len()));
+            .map_or((0, 0, 0), |part| (part.present.len(), part.pages, part.bytes));
         let total = self
             .state()
-            .map_or(0, |state| u64::from(state.page_size.stored_pages(state.commit)));
-        let each = bytes.checked_div(pages.max(1)).unwrap_or_default();
+            .map_or(0, |state| state.page_size.stored_pages(state.commit));
+        let rest = u64::from(total.saturating_sub(present)).saturating_mul(bytes);
         Progress {
             phase: Phase::Hydrate,
-            pages,
-            total_pages: total,
+            pages: present.into(),
+            total_pages: total.into(),
             bytes,
-            total_bytes: bytes.saturating_add(each.saturating_mul(total.saturating_sub(pages))),
+            total_bytes: bytes.saturating_add(rest.checked_div(pages.max(1).into()).unwrap_or_default()),
         }
     }
 }

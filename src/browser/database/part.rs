@@ -10,9 +10,9 @@ use std::rc::Rc;
 
 use super::{Database, State};
 use crate::browser::Error;
-use crate::browser::distant::{Far, Mapped, ReadAhead};
+use crate::browser::distant::{Far, Gaps, Mapped, ReadAhead};
 use crate::browser::file::{self, File, WriteBuffer};
-use crate::ltx::{PageSize, Pgno, Txid};
+use crate::ltx::{DbSum, PageSize, Pgno, Txid};
 use crate::replica::PageSet;
 use crate::{restore, store};
 
@@ -24,6 +24,13 @@ pub(super) struct Part {
     pub(super) present: PageSet,
     /// Something is here that the file does not tell of.
     pub(super) unsaved: bool,
+    /// What is being brought behind at this moment.
+    pub(super) coming: PageSet,
+    /// Somebody waits for that: nothing more is to be brought behind until they have had their turn.
+    pub(super) is_awaited: bool,
+    /// What this life has brought: pages, and the bytes that they came in.
+    pub(super) pages: u32,
+    pub(super) bytes: u64,
     /// Whether each page that is here was held against a check of its own. Not known of those of an earlier life.
     is_verified: bool,
     reach: Option<Reach>,
@@ -37,6 +44,10 @@ impl Part {
         Self {
             present: PageSet::default(),
             unsaved: false,
+            coming: PageSet::default(),
+            is_awaited: false,
+            pages: 0,
+            bytes: 0,
             is_verified: true,
             reach: None,
             mapped: None,
@@ -86,6 +97,11 @@ impl Part {
         }
     }
 
+    pub(super) fn note_brought(&mut self, pages: u32, bytes: u64) {
+        self.pages = self.pages.saturating_add(pages);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
     /// Asks anew where pages lie: what the map names was merged and deleted.
     pub(super) fn map_again(&mut self) {
         // What it brought stays what it was.
@@ -99,7 +115,8 @@ impl Part {
         let end = block.saturating_add(self.ahead.blocks(block));
         let first = block.saturating_mul(pages).saturating_add(1);
         let last = end.saturating_mul(pages).min(state.commit);
-        self.missing(Pgno(first)..=Pgno(last), state.page_size).collect()
+        let missing = self.missing(Pgno(first)..=Pgno(last), state.page_size);
+        missing.filter(|pgno| !self.coming.contains(*pgno)).collect()
     }
 
     /// The pages of these that are missing.
@@ -113,21 +130,29 @@ impl Part {
     }
 
     fn bring<F: File>(&mut self, db: &F, pgno: Pgno, state: State) -> Result<(), Error> {
+        if self.coming.contains(pgno) {
+            return Err(Error::OnItsWay);
+        }
         let pages = self.neighbours(pgno, state);
         for is_again in [false, true] {
             let mut out = WriteBuffer::new(db);
             let mut brought = PageSet::default();
-            let result = self.mapped(state)?.bring(pages.iter().copied(), |pgno, page| {
-                brought.insert(pgno);
-                Ok(out.write(state.page_size.offset_of(pgno), page)?)
-            });
-            out.finish()?;
+            let result = self
+                .mapped(state)?
+                .bring(pages.iter().copied(), Gaps::Left, |pgno, page| {
+                    brought.insert(pgno);
+                    Ok(out.write(state.page_size.offset_of(pgno), page)?)
+                });
+            out.pass_on()?;
             self.present
                 .extend(pages.iter().copied().filter(|pgno| brought.contains(*pgno)));
             self.unsaved = true;
             match result {
                 Err(error) if !is_again && is_gone(&error) => self.map_again(),
-                result => return result,
+                result => {
+                    self.note_brought(brought.len(), result?);
+                    return Ok(());
+                }
             }
             if self.present.contains(pgno) {
                 return Ok(());
@@ -138,19 +163,15 @@ impl Part {
 }
 
 impl<F: File> Database<F> {
-    /// Begins a copy of the newest state, of which nothing is here yet. `false`, with nothing done, where nothing tells the sum
-    /// that will prove the whole.
-    pub fn begin(&self, reach: Reach) -> Result<bool, Error> {
-        let mapped = Mapped::open(reach(None))?;
+    /// Begins a copy of the state that is mapped, of which nothing is here yet. Where nothing tells the sum that will prove the
+    /// whole, it ends with this life: no position is written, and it is [completed](Database::complete) instead of hydrated.
+    pub fn begin(&self, mapped: Mapped<Rc<dyn Far>>, reach: Reach) -> Result<(), Error> {
         let position = mapped.position();
-        let Some(sum) = position.sum else {
-            return Ok(false);
-        };
         let state = State {
             page_size: mapped.page_size(),
             commit: mapped.commit(),
             txid: position.txid,
-            sum,
+            sum: position.sum.unwrap_or(DbSum::EMPTY),
             timestamp: mapped.timestamp(),
             is_whole: false,
         };
@@ -163,11 +184,13 @@ impl<F: File> Database<F> {
             mapped: Some(mapped),
             ..Part::empty()
         }));
-        self.set_position(state)?;
+        match state.is_promised() {
+            true => self.set_position(state)?,
+            false => self.state.set(Some(state)),
+        }
         self.note_another();
         // Every query begins there.
-        self.bring_for(state, 0, 1)?;
-        Ok(true)
+        Ok(self.bring_for(state, 0, 1)?)
     }
 
     /// From now on, what is missing can be had so.
@@ -177,6 +200,13 @@ impl<F: File> Database<F> {
                 mapped.go_by(reach(Some(mapped.position().txid)));
             }
             part.reach = Some(reach);
+        }
+    }
+
+    /// What is on its way behind is to come, and nothing more, until whoever asks for this has had their turn.
+    pub fn hold(&self) {
+        if let Some(part) = &mut *self.part.borrow_mut() {
+            part.is_awaited = true;
         }
     }
 

@@ -16,7 +16,7 @@ impl<F: File> Database<F> {
     pub async fn fetch(
         &self,
         restore: &Restore<'_>,
-        mut progress: impl FnMut(Progress),
+        progress: &mut dyn FnMut(Progress),
     ) -> Result<(), Error> {
         let Some(before) = self.state() else {
             return Err(Error::NoCopy);

@@ -12,7 +12,7 @@ pub struct State {
     pub commit: u32,
     /// Its newest transaction.
     pub txid: Txid,
-    /// The sum of its pages, computed from what was written here; of a part, as it was promised.
+    /// The sum of its pages, computed from what was written here; of a part, as it was promised, or the empty one if it was not.
     pub sum: DbSum,
     /// When that state was seen on the server.
     pub timestamp: Timestamp,
@@ -32,8 +32,13 @@ impl State {
     pub fn position(&self) -> Position {
         Position {
             txid: self.txid,
-            sum: Some(self.sum),
+            sum: self.is_promised().then_some(self.sum),
         }
+    }
+
+    /// Whether its sum is known.
+    pub fn is_promised(&self) -> bool {
+        self.is_whole || self.sum != DbSum::EMPTY
     }
 
     /// Length of the database file in bytes.

@@ -1,6 +1,5 @@
 //! Where the pages of one state are, and how they are fetched.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -52,12 +51,21 @@ impl Read {
     }
 }
 
+/// What lies between two pages that are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gaps {
+    /// Comes along where it is short, though it may be here already: a request costs more.
+    Brought,
+    /// Is not read again.
+    Left,
+}
+
 /// A state's page map, as far as it is known, and the way to its pages.
 pub struct Mapped<S> {
     far: S,
     first: MapWindow,
-    /// By their first pages; the first one is not among them.
-    windows: BTreeMap<u32, MapWindow>,
+    /// Those after it, as they were asked for.
+    windows: Vec<MapWindow>,
     decompressor: Decompressor,
     page: Vec<u8>,
     is_verified: bool,
@@ -66,14 +74,19 @@ pub struct Mapped<S> {
 impl<S: Far> Mapped<S> {
     pub fn open(far: S) -> Result<Self, Error> {
         let first = far.map(Pgno(1))?;
-        Ok(Self {
+        Ok(Self::from_first(far, first))
+    }
+
+    /// With the first window at hand.
+    pub fn from_first(far: S, first: MapWindow) -> Self {
+        Self {
             page: vec![0; first.page_size.len()],
             far,
             first,
-            windows: BTreeMap::new(),
+            windows: Vec::new(),
             decompressor: Decompressor::default(),
             is_verified: true,
-        })
+        }
     }
 
     /// From now on, the same state is reached so.
@@ -101,33 +114,50 @@ impl<S: Far> Mapped<S> {
         self.is_verified
     }
 
-    /// Brings pages, in as few reads as where they lie allows. No more than may be held at once.
+    /// Brings pages, in as few reads as where they lie allows; how many bytes that took. No more than may be held at once.
     pub fn bring(
         &mut self,
         pages: impl Iterator<Item = Pgno>,
+        gaps: Gaps,
         mut take: impl FnMut(Pgno, &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        for read in self.reads(pages, u64::MAX)? {
+    ) -> Result<u64, Error> {
+        let mut fetched = 0u64;
+        for read in self.reads(pages, u64::MAX, gaps)? {
             let bytes = self.far.read(read.object, read.range())?;
+            fetched = fetched.saturating_add(bytes.len() as u64);
             self.unpack(&read, &bytes, &mut take)?;
         }
-        Ok(())
+        Ok(fetched)
     }
 
-    /// The reads of at most `longest` bytes that bring these pages, but for the lock page. What lies between two of them comes along where it is short,
-    /// though it may be here already: a request costs more.
-    pub fn reads(&mut self, pages: impl Iterator<Item = Pgno>, longest: u64) -> Result<Vec<Read>, Error> {
-        let mut wanted: BTreeMap<SegmentId, Vec<IndexEntry>> = BTreeMap::new();
+    /// The reads of at most `longest` bytes that bring these pages, but for the lock page.
+    pub fn reads(
+        &mut self,
+        pages: impl Iterator<Item = Pgno>,
+        longest: u64,
+        gaps: Gaps,
+    ) -> Result<Vec<Read>, Error> {
+        // By the run of pages that one is in.
+        let mut wanted: Vec<(u32, SegmentId, IndexEntry)> = Vec::new();
+        let (mut run, mut next) = (0u32, Pgno(0));
         let lock_page = self.first.page_size.lock_page();
         for pgno in pages.filter(|pgno| *pgno != lock_page) {
+            if gaps == Gaps::Left && pgno != next {
+                run = run.saturating_add(1);
+            }
+            next = self.next_stored(pgno);
             let (object, entry) = self.find(pgno)?;
-            wanted.entry(object).or_default().push(entry);
+            wanted.push((run, object, entry));
         }
+        wanted.sort_unstable_by_key(|(run, object, entry)| (*run, *object, entry.offset));
         let mut reads = Vec::new();
-        for (object, mut entries) in wanted {
-            entries.sort_unstable_by_key(|entry| entry.offset);
+        for of_one in wanted.chunk_by(|one, other| (one.0, one.1) == (other.0, other.1)) {
+            let entries: Vec<IndexEntry> = of_one.iter().map(|(_, _, entry)| *entry).collect();
+            let Some((_, object, _)) = of_one.first() else {
+                continue;
+            };
             reads.extend(fetches(&entries, longest).map(|fetch| Read {
-                object,
+                object: *object,
                 offset: fetch.offset,
                 len: fetch.len,
                 entries: fetch.entries.to_vec(),
@@ -158,12 +188,17 @@ impl<S: Far> Mapped<S> {
         Ok(())
     }
 
+    fn next_stored(&self, pgno: Pgno) -> Pgno {
+        let next = Pgno(pgno.0.saturating_add(1));
+        match next == self.first.page_size.lock_page() {
+            true => Pgno(next.0.saturating_add(1)),
+            false => next,
+        }
+    }
+
     fn find(&mut self, pgno: Pgno) -> Result<(SegmentId, IndexEntry), Error> {
-        let known = self.windows.range(..=pgno.0).next_back();
-        let found = self
-            .first
-            .get(pgno)
-            .or_else(|| known.and_then(|(_, window)| window.get(pgno)));
+        let mut known = std::iter::once(&self.first).chain(&self.windows);
+        let found = known.find_map(|window| window.get(pgno));
         let (object, place) = match found {
             Some(found) => found,
             None => {
@@ -177,7 +212,7 @@ impl<S: Far> Mapped<S> {
                     "the page map does not tell where page {} is",
                     pgno.0
                 )))?;
-                self.windows.insert(pgno.0, window);
+                self.windows.push(window);
                 found
             }
         };

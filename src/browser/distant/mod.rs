@@ -7,7 +7,7 @@ mod blocks;
 mod mapped;
 mod read_ahead;
 
-pub use mapped::{Far, Mapped, Read};
+pub use mapped::{Far, Gaps, Mapped, Read};
 pub use read_ahead::ReadAhead;
 
 use std::cell::RefCell;
@@ -86,7 +86,7 @@ impl<S: Far> Distant<S> {
         blocks.make_room(block, count);
         let pages = (pages.start().0..=pages.end().0).map(Pgno);
         let missing: Vec<Pgno> = pages.filter(|pgno| !blocks.has(*pgno)).collect();
-        mapped.bring(missing.into_iter(), |pgno, page| {
+        mapped.bring(missing.into_iter(), Gaps::Brought, |pgno, page| {
             blocks.put(pgno, page);
             Ok(())
         })?;

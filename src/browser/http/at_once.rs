@@ -16,6 +16,9 @@ use crate::replica::{MapWindow, Plan, SegmentId, Target};
 use crate::restore;
 use crate::store::{self, Source};
 
+/// Indexes that are read at once, where there is no Worker to do it.
+const PARALLEL: usize = 8;
+
 /// One state of a database.
 #[derive(Debug)]
 pub struct AtOnce {
@@ -40,34 +43,46 @@ impl AtOnce {
         }
     }
 
+    /// The newest state, and the first window of its map, which may be waited for.
+    pub async fn newest(store: &HttpStore) -> Result<(Self, MapWindow), Error> {
+        let newest = Self::new(store.clone(), "");
+        let first = newest.window(store, Pgno(1)).await?;
+        Ok((newest, first))
+    }
+
+    async fn window(&self, store: &HttpStore, from: Pgno) -> Result<MapWindow, Error> {
+        let state = self.state.borrow().clone();
+        let window = if store.is_plain() {
+            self.chosen(store, &state, from).await?
+        } else {
+            let answer = store.get(&format!("/map?from={}{state}", from.0), None).await?;
+            MapWindow::decode(&answer.body).map_err(|error| {
+                store::Error::Protocol(format!("what the Worker told of its pages: {error}"))
+            })?
+        };
+        self.state.replace(format!("&txid={}", window.position.txid));
+        Ok(window)
+    }
+
     /// As a Worker would tell it.
-    fn chosen(&self, from: Pgno) -> Result<MapWindow, Error> {
-        let target = target(&self.state.borrow())?;
+    async fn chosen(&self, store: &HttpStore, state: &str, from: Pgno) -> Result<MapWindow, Error> {
+        let target = target(state)?;
         let known = self.plan.borrow().clone();
         let plan = match known {
             Some(plan) => plan,
-            None => now(plain::chosen(&self.store, target, Txid::ZERO))?,
+            None => plain::chosen(store, target, Txid::ZERO).await?,
         };
-        let window = now(restore::map(
-            &Plain(&self.store),
-            &plan,
-            target,
-            from.0..=u32::MAX,
-            1,
-        ))?;
+        let window = restore::map(&Plain(store), &plan, target, from.0..=u32::MAX, PARALLEL).await?;
         self.plan.replace(Some(plan));
         Ok(window)
     }
 }
 
 /// What does not wait for anything.
-fn now<T, E>(work: impl Future<Output = Result<T, E>>) -> Result<T, Error>
-where
-    Error: From<E>,
-{
+fn now<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let done = work.now_or_never();
     let waits = || store::Error::Unavailable("something that must not wait has waited".to_owned());
-    Ok(done.ok_or_else(waits)??)
+    done.ok_or_else(waits)?
 }
 
 fn target(state: &str) -> Result<Target, Error> {
@@ -84,15 +99,7 @@ fn target(state: &str) -> Result<Target, Error> {
 
 impl Far for AtOnce {
     fn map(&self, from: Pgno) -> Result<MapWindow, Error> {
-        if self.store.is_plain() {
-            return self.chosen(from);
-        }
-        let state = self.state.borrow().clone();
-        let bytes = now(self.store.get(&format!("/map?from={}{state}", from.0), None))?.body;
-        let window = MapWindow::decode(&bytes)
-            .map_err(|error| store::Error::Protocol(format!("what the Worker told of its pages: {error}")))?;
-        self.state.replace(format!("&txid={}", window.position.txid));
-        Ok(window)
+        now(self.window(&self.store, from))
     }
 
     fn read(&self, object: SegmentId, range: Range<u64>) -> store::Result<Bytes> {

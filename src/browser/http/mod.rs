@@ -16,9 +16,14 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use wasm_bindgen::JsValue;
 use web_sys::AbortSignal;
 
-use super::Error as BrowserError;
+use super::{Error as BrowserError, told};
+#[cfg(feature = "browser")]
+use crate::ltx::Txid;
+#[cfg(feature = "browser")]
+use crate::replica::Target;
 use crate::replica::{Layout, Plan, Position, SegmentId};
 use crate::store::{Error, Result, Source};
 use request::{Answer, Request};
@@ -100,8 +105,19 @@ impl HttpStore {
     }
 
     /// Whether the signal has said so.
-    pub fn is_aborted(&self) -> bool {
+    fn is_aborted(&self) -> bool {
         self.signal.as_ref().is_some_and(AbortSignal::aborted)
+    }
+
+    /// What has come of reading it, for JavaScript.
+    pub(super) fn told<T>(
+        &self,
+        result: std::result::Result<T, BrowserError>,
+    ) -> std::result::Result<T, JsValue> {
+        result.map_err(|error| match self.is_aborted() {
+            true => told::error(&BrowserError::Aborted),
+            false => told::error(&error),
+        })
     }
 
     /// The same, and nothing waits.
@@ -130,14 +146,10 @@ impl HttpStore {
         if self.is_plain() {
             return plain::newest(self, from).await;
         }
-        let path = format!("/plan?from={}", from.txid);
-        let answer = self.get(&path, None).await.map_err(|error| match error {
+        let planned = self.planned(format!("/plan?from={}", from.txid)).await;
+        let (plan, answer) = planned.map_err(|error| match error {
             Error::Refused(why) => BrowserError::Diverged(why),
             other => other.into(),
-        })?;
-        let plan = json::plan(&answer.body).ok_or_else(|| {
-            let url = &answer.url;
-            Error::Protocol(format!("{url} answered with something that is no Worker's plan"))
         })?;
         match (plan.segments.is_empty(), answer.position(), from.sum) {
             (true, Some(Position { sum: Some(head), .. }), Some(sum)) if head != sum => {
@@ -148,6 +160,24 @@ impl HttpStore {
             }
             _ => Ok(plan),
         }
+    }
+
+    /// What leads to the state of a transaction.
+    #[cfg(feature = "browser")]
+    pub async fn plan_of(&self, txid: Txid) -> std::result::Result<Plan, BrowserError> {
+        if self.is_plain() {
+            return plain::chosen(self, Target::Txid(txid), Txid::ZERO).await;
+        }
+        Ok(self.planned(format!("/plan?txid={txid}")).await?.0)
+    }
+
+    async fn planned(&self, path: String) -> Result<(Plan, Answer)> {
+        let answer = self.get(&path, None).await?;
+        let plan = json::plan(&answer.body).ok_or_else(|| {
+            let url = &answer.url;
+            Error::Protocol(format!("{url} answered with something that is no Worker's plan"))
+        })?;
+        Ok((plan, answer))
     }
 
     async fn get(&self, path: &str, range: Option<Range<u64>>) -> Result<Answer> {

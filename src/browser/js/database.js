@@ -15,6 +15,7 @@ const LOOK = { first: 50, last: 1000 };
  */
 export class Database extends EventTarget {
   #remote;
+  #place;
   #token;
   #position = null;
   #state;
@@ -24,6 +25,7 @@ export class Database extends EventTarget {
 
   constructor(place, token) {
     super();
+    this.#place = place;
     this.#token = token;
     this.#remote = new Remote(place, { token, hear: (event, data) => this.#hear(event, data) });
   }
@@ -39,6 +41,9 @@ export class Database extends EventTarget {
       if (error.code === 'DIVERGED') return this.restore({ onProgress, signal });
       throw error;
     });
+    // A leader to come may find less than this.
+    this.#place.opened = true;
+    if (!atOnce) await this.whenWhole({ signal });
   }
 
   /** Which state of the database this is. */
@@ -144,6 +149,7 @@ export class Database extends EventTarget {
 
   async #update(anew, { onProgress, signal } = {}, atOnce = false) {
     const update = async () => this.#remote.call('update', [anew, await this.#token(), atOnce], { onProgress, signal });
+    this.#place.offline = false;
     this.#position = await update().catch((error) => {
       // It may have become too old since it was made.
       if (error.code === 'DENIED') return update();

@@ -10,6 +10,7 @@ export class WalferryError extends Error {
 }
 
 export const aborted = () => new WalferryError('ABORTED', 'stopped, as was asked.');
+export const moved = () => new WalferryError('POSITION_MOVED', 'the database has moved on while its rows were being read; ask again.');
 export const closed = (why = '') => new WalferryError('CLOSED', `the database is closed${why}.`);
 
 /** An error as it goes from a worker to a page. */

@@ -1,12 +1,22 @@
 // The rest of a copy that is read already: it is brought behind those who read, proven, and whole then.
 
+/** Who has just opened it reads first: so many milliseconds. */
+const QUIET = 100;
+/** So long somebody waits for what is on its way, before it is given up for them: milliseconds. What comes is shorter from then on. */
+const PATIENCE = 3000;
+/** A read brings so many bytes at the most, and no fewer than this. */
+const READ = { first: 2 ** 21, last: 2 ** 16 };
 /** Between two attempts, while nothing answers: doubled from the first to the last. */
 const PAUSES = { first: 250, last: 30_000 };
+/** Errors that pass: the same is tried again. */
+const PASSES = /^(UNREACHABLE|DENIED|ABORTED|STORAGE_FULL)$/;
 
 export class Hydration {
   #session;
   #hooks;
   #running;
+  #coming;
+  #read = READ.first;
   #stop = new AbortController();
 
   /** `token()` yields one; `alone(change)` lets nothing else change the copy; `again(token)` makes another; `tell(progress)`. */
@@ -22,10 +32,20 @@ export class Hydration {
 
   /** Until all is here. */
   async whole() {
-    while (this.#isPart && !this.#stop.signal.aborted) {
+    while ((this.#running || this.#isPart) && !this.#stop.signal.aborted) {
       this.start();
       await this.#running;
     }
+  }
+
+  /** Until nothing is on its way. Who waits for that has the next turn, and the way for themselves. */
+  async clear() {
+    if (!this.#coming) return;
+    const { end, giveUp } = this.#coming;
+    this.#session.hold();
+    const timer = setTimeout(giveUp, PATIENCE);
+    await end.catch(() => {});
+    clearTimeout(timer);
   }
 
   /** Leaves the rest where it is, until `start`. */
@@ -41,18 +61,44 @@ export class Hydration {
 
   async #run() {
     const { signal } = this.#stop;
-    const { token, alone, again, tell } = this.#hooks;
-    for (let pause = PAUSES.first; !signal.aborted; pause = Math.min(2 * pause, PAUSES.last)) {
+    const { token, alone, again } = this.#hooks;
+    await elapsed(QUIET, signal);
+    for (let pause = PAUSES.first; !signal.aborted && !this.#session.position()?.whole; pause = Math.min(2 * pause, PAUSES.last)) {
       try {
+        const given = await token();
         // Without a copy there is nothing to bring: what was here was not what was promised, and all of it comes anew.
-        if (this.#session.position()) {
-          await this.#session.hydrate(await token(), tell, signal);
-          await alone(() => this.#session.prove(turn));
-        } else await again(await token());
-        return;
-      } catch {
-        if (!signal.aborted) await elapsed(pause, signal);
+        if (!this.#session.position()) await again(given);
+        this.#session.authorize(given);
+        while (!(await this.#bring(given, signal))) await turn();
+        if (this.#isPart) await alone(() => this.#session.prove(turn));
+      } catch (error) {
+        if (signal.aborted) return;
+        // What promises no sum can only be brought at one stroke, and is of use to nobody if that is impossible by now.
+        if (this.#session.position()?.sum === null && !PASSES.test(error.code)) this.#session.forget();
+        else await elapsed(pause, signal);
       }
+    }
+  }
+
+  /** Whether all is here then. */
+  async #bring(token, signal) {
+    const given = new AbortController();
+    const stop = () => given.abort();
+    signal.addEventListener('abort', stop);
+    const end = this.#session.hydrate(token, this.#read, this.#hooks.tell, given.signal);
+    const giveUp = () => {
+      this.#read = Math.max(READ.last, this.#read / 4);
+      stop();
+    };
+    this.#coming = { end, giveUp };
+    try {
+      return await end;
+    } catch (error) {
+      if (signal.aborted || !given.signal.aborted) throw error;
+      return false;
+    } finally {
+      signal.removeEventListener('abort', stop);
+      this.#coming = undefined;
     }
   }
 }

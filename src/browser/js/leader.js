@@ -13,10 +13,12 @@ export class Leader {
   #methods;
   #page;
 
-  /** Opens the copy as it is; there may be none. */
-  static async open(place, page) {
-    await init();
-    return new Leader(await opened(place), place, page);
+  /** Opens the copy as it is; there may be none. What the last leader was about goes on. */
+  static async open({ engine, ...place }, page) {
+    await load(engine, page);
+    const leader = new Leader(await opened(place), place, page);
+    await leader.#methods.resume(place);
+    return leader;
   }
 
   constructor(session, place, page) {
@@ -52,6 +54,13 @@ export class Leader {
   #tell(event, data, except) {
     for (const client of this.#clients.values()) if (client !== except) client.post({ event, data });
   }
+}
+
+/** The module, which other workers of our page need not compile again. Where that fails, it comes as it can, or the failure is told. */
+async function load(engine, page) {
+  const compiled = engine ?? (await WebAssembly.compileStreaming(fetch(new URL('./engine_bg.wasm', import.meta.url))).catch(() => {}));
+  await init(compiled && { module_or_path: compiled });
+  if (compiled !== engine) page.tell({ engine: compiled });
 }
 
 /** The session, once whoever led before has let go: the browser ends its lock first, and its files a little later. */

@@ -1,18 +1,25 @@
 // What can be asked of the leader.
-import { closed } from './error.js';
+import { aborted, closed, moved } from './error.js';
 import { Hydration } from './hydration.js';
 import { Live } from './live.js';
 import { Moments } from './moments.js';
+import { until } from './signal.js';
 import { Subscriptions } from './subscriptions.js';
 import { Transaction } from './transaction.js';
 import { Updates } from './updates.js';
 
 /** How long the copy waits for what is being read, in milliseconds. */
 const HOLD = 5000;
+/** Between two looks whether it may change. */
+const LOOK = 50;
+
+/** Nobody watches. */
+const silent = () => ({ progress: () => {}, signal: new AbortController().signal });
 
 export class Methods {
   #session;
   #tell;
+  #token;
   #updates;
   #live;
   #hydration;
@@ -29,24 +36,38 @@ export class Methods {
   /** `token()` yields one from our page; `tell(event, data)` tells all clients. */
   constructor(session, place, { token, tell }) {
     this.#session = session;
-    this.#subscriptions = new Subscriptions(session);
+    this.#subscriptions = new Subscriptions(session, (...what) => this.#read(...what));
     this.#moments = new Moments(place);
     this.#tell = tell;
+    this.#token = token;
     this.#updates = new Updates((...what) => this.#move(() => this.#bring(...what)));
-    const silent = { progress: () => {}, signal: new AbortController().signal };
     this.#hydration = new Hydration(session, {
       token,
       alone: (change) => this.#updates.alone(() => this.#move(change)),
-      again: (token) => this.#updates.run({ anew: true, token }, silent),
+      again: (token) => this.#updates.run({ token, atOnce: true }, silent()),
       tell: (progress) => tell('progress', progress),
     });
     this.#live = new Live(place, {
       token,
       position: () => session.position(),
-      push: (segment) => this.#updates.alone(() => this.#move(() => session.push(segment))),
-      refresh: (token) => this.#updates.run({ anew: false, token }, silent),
+      push: (segment) => this.#updates.alone(() => this.#move(async () => (await this.#settled(), session.push(segment)))),
+      refresh: (token) => this.#updates.run({ anew: false, token }, silent()),
       told: (state) => tell('follow', state),
     });
+  }
+
+  /** What was not whole when the last leader has ended. Where its page was `opened`, there was something. */
+  async resume({ offline, opened }) {
+    const position = this.#session.position();
+    if (offline || position?.whole || !(position || opened)) return;
+    try {
+      const token = await this.#token();
+      if (position) this.#session.authorize(token);
+      else await this.#updates.run({ token, atOnce: true }, silent());
+      this.#hydration.start();
+    } catch {
+      // whoever asks is told
+    }
   }
 
   /** What a new client should know. */
@@ -54,26 +75,29 @@ export class Methods {
     return { position: this.#session.position(), follow: this.#live.state };
   }
 
-  query([sql, parameters, limit], { client }) {
-    const result = this.#transaction.run(sql, client, () => this.#session.query(sql, parameters, limit));
-    return Object.assign(result, { txid: this.#session.position().txid });
+  query([sql, parameters, limit], { client, signal }) {
+    return this.#read(signal, () => {
+      const result = this.#transaction.run(sql, client, () => this.#session.query(sql, parameters, limit));
+      return Object.assign(result, { txid: this.#session.position().txid });
+    });
   }
 
   /** The first rows of a query, and a cursor for the rest. */
-  iterate([sql, parameters, { batch, skip = 0 }], { client }) {
-    const cursor = this.#session.cursor(sql, parameters, skip);
-    this.#cursors.set(cursor, { client, opened: performance.now() });
-    return { txid: this.#session.position().txid, ...this.more([cursor, batch]) };
+  iterate([sql, parameters, { batch, skip = 0 }], { client, signal }) {
+    return this.#read(signal, () => {
+      const cursor = this.#session.cursor(sql, parameters, skip);
+      this.#cursors.set(cursor, { client, opened: performance.now() });
+      return { txid: this.#session.position().txid, ...this.#more(cursor, batch) };
+    });
   }
 
-  more([cursor, batch]) {
+  async more([cursor, batch], { signal }) {
+    // A statement that has begun would not survive that it cannot go on.
+    await until(this.#hydration.clear(), signal);
     try {
-      const rows = this.#session.more(cursor, batch);
-      if (rows.done) this.#cursors.delete(cursor);
-      return { cursor, ...rows };
+      return this.#more(cursor, batch);
     } catch (error) {
-      this.#cursors.delete(cursor);
-      throw error;
+      throw error.code === 'ON_ITS_WAY' ? moved() : error;
     }
   }
 
@@ -92,8 +116,8 @@ export class Methods {
   }
 
   /** Answers it now, and again when the answer has changed. */
-  subscribe(query, { client }) {
-    return this.#subscriptions.add(client, query);
+  subscribe(query, { client, signal }) {
+    return this.#subscriptions.add(client, query, signal);
   }
 
   unsubscribe([id], { client }) {
@@ -167,15 +191,48 @@ export class Methods {
 
   async #bring({ anew, token, atOnce }, progress, signal) {
     const session = this.#session;
-    if (atOnce && !anew && !session.position() && session.begin(token)) {
-      this.#hydration.start();
-      return session.position();
-    }
     // What is brought behind would be of another copy.
     if (anew) await this.#hydration.stop();
-    const position = await session.update(anew, token, progress, signal);
+    if (!anew) await this.#settled(signal);
+    const begins = atOnce && !anew && !session.position();
+    const position = await (begins ? session.begin(token, signal) : session.update(Boolean(anew), token, progress, signal));
     this.#hydration.start();
     return position;
+  }
+
+  /** Nothing is applied to a copy that no sum proves, until it is whole. */
+  async #settled(signal) {
+    while (this.#session.position()?.sum === null) {
+      if (this.ended || signal?.aborted) throw aborted();
+      await new Promise((resolve) => setTimeout(resolve, LOOK));
+    }
+  }
+
+  /** Reads the copy; again, if that needs what is on its way behind, when it is here. */
+  async #read(signal, statement) {
+    // A transaction ends with a statement that cannot go on.
+    if (this.#transaction.begun) await until(this.#hydration.clear(), signal);
+    for (;;) {
+      if (this.ended) throw closed();
+      try {
+        return statement();
+      } catch (error) {
+        if (error.code !== 'ON_ITS_WAY') throw error;
+        this.#transaction.hurry(0);
+        await until(this.#hydration.clear(), signal);
+      }
+    }
+  }
+
+  #more(cursor, batch) {
+    try {
+      const rows = this.#session.more(cursor, batch);
+      if (rows.done) this.#cursors.delete(cursor);
+      return { cursor, ...rows };
+    } catch (error) {
+      this.#cursors.delete(cursor);
+      throw error;
+    }
   }
 
   /** Tells everybody when this has brought another state, even where it failed in the end. */

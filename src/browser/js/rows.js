@@ -1,5 +1,5 @@
 // The rows of a query: as arrays, as objects, all at once or a batch at a time.
-import { WalferryError } from './error.js';
+import { moved } from './error.js';
 
 /** Rows of a batch: enough that the way costs little, few enough that a page can draw in between. */
 const BATCH = 500;
@@ -59,7 +59,7 @@ export class Rows {
       // Another leads now. At the same state the same query yields the same rows.
       const again = await this.#remote.call('iterate', [...this.#query, { batch, skip: seen }], { signal });
       if (again.txid === txid) return again;
-      throw new WalferryError('POSITION_MOVED', 'the database has moved on while its rows were being read; ask again.');
+      throw moved();
     }
   }
 }

@@ -1,21 +1,24 @@
 // The leader's side of subscriptions: what is asked again when a page that its answer was read from has changed.
-import { told } from './error.js';
+import { closed, told } from './error.js';
 
 export class Subscriptions {
   #session;
+  #read;
   #all = new Map();
   #last = 0;
 
-  constructor(session) {
+  /** `read(signal, statement)` does what reads the copy. */
+  constructor(session, read) {
     this.#session = session;
+    this.#read = read;
   }
 
   /** Remembers a query of a client under the client's own number, and answers it. */
-  add(client, [subscription, sql, parameters, limit]) {
+  add(client, [subscription, sql, parameters, limit], signal) {
     this.remove(client, subscription);
     const id = ++this.#last;
     this.#all.set(id, { client, subscription, query: [sql, parameters, limit] });
-    return this.#answer(id);
+    return this.#answer(id, signal);
   }
 
   remove(client, subscription) {
@@ -33,24 +36,24 @@ export class Subscriptions {
     for (const [id, one] of this.#all) {
       // One that has failed was not read from anything yet.
       if (!concerned.has(id) && !one.failed) continue;
-      one.client.post({ event: 'rows', data: { subscription: one.subscription, ...this.#again(id) } });
+      this.#again(id, one);
     }
   }
 
-  #again(id) {
-    try {
-      return { result: this.#answer(id) };
-    } catch (error) {
-      return { error: told(error) };
-    }
+  async #again(id, { client, subscription }) {
+    const answer = await this.#answer(id).then((result) => ({ result }), (error) => ({ error: told(error) }));
+    if (this.#all.has(id)) client.post({ event: 'rows', data: { subscription, ...answer } });
   }
 
-  #answer(id) {
-    const one = this.#all.get(id);
-    one.failed = true;
-    const result = this.#session.watch(id, ...one.query);
-    one.failed = false;
-    return Object.assign(result, { txid: this.#session.position().txid });
+  #answer(id, signal) {
+    return this.#read(signal, () => {
+      const one = this.#all.get(id);
+      if (!one) throw closed();
+      one.failed = true;
+      const result = this.#session.watch(id, ...one.query);
+      one.failed = false;
+      return Object.assign(result, { txid: this.#session.position().txid });
+    });
   }
 
   #drop(id) {

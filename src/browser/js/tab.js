@@ -8,6 +8,9 @@ import { between, leadership } from './names.js';
 /** After a worker has ended by a fault, the next is not started before this, in milliseconds. */
 const PAUSE = 1000;
 
+/** The module, from the first worker of this page that has compiled it, for all that come after it. */
+let engine;
+
 export class Tab {
   #place;
   #to;
@@ -77,6 +80,7 @@ export class Tab {
       const post = (message) => from.postMessage(message);
       if (data.failed) this.#fail(data.failed);
       else if (data.broken) this.#again();
+      else if (data.engine) engine = data.engine;
       else if (data.welcome) this.#welcome(post, data.welcome, from === worker);
       else this.#to.message(data, post);
     };
@@ -88,7 +92,7 @@ export class Tab {
       if (this.#joined) this.#again();
       else this.#fail(new WalferryError('INTERNAL', `the database's worker could not be started: ${why}.`));
     };
-    worker.postMessage({ join: { id, ...this.#place } });
+    worker.postMessage({ join: { id, engine, ...this.#place } });
   }
 
   #welcome(post, news, ours) {

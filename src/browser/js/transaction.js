@@ -15,6 +15,11 @@ export class Transaction {
     this.#rollBack = rollBack;
   }
 
+  /** Whether there is one. */
+  get begun() {
+    return Boolean(this.#owner);
+  }
+
   /** Runs `query` of a client as a part of it, or beside it. */
   run(sql, client, query) {
     const begins = BEGINS.test(sql);

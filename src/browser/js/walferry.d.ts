@@ -29,7 +29,8 @@ export interface OpenOptions extends UpdateOptions {
   offline?: boolean;
   /**
    * Where there is no copy yet, do not wait for one: a page of the database that a query reads is brought then, and all others
-   * behind. The copy is durable, as far as it has come: the next `open` goes on with it. Otherwise `open` waits for all of it.
+   * behind. The copy is durable, as far as it has come: the next `open` goes on with it. That is so unless this is `false`: then
+   * `open` waits for all of it.
    */
   atOnce?: boolean;
   /** Follow from the start: as {@link Database.follow}, which may be given what it calls back. */
@@ -62,8 +63,8 @@ export interface Progress {
 export interface Position {
   /** The newest transaction: 16 hexadecimal digits, to be compared as text. */
   txid: string;
-  /** The sum of all pages, computed here: 16 hexadecimal digits. */
-  sum: string;
+  /** The sum of all pages, computed here: 16 hexadecimal digits. `null` while not all is here and the replica promises none. */
+  sum: string | null;
   /** When that state was seen on the server: Unix milliseconds. */
   timestamp: number;
   /** Pages of the database. */
@@ -163,7 +164,7 @@ export interface FollowState {
 export interface DatabaseEvents {
   /** The copy has moved to another state, whichever tab asked for it. */
   position: CustomEvent<Position>;
-  /** Some more of the rest has come, after an `open` with `atOnce`. */
+  /** Some more of the rest has come. */
   progress: CustomEvent<Progress>;
   /** All of it is here now. */
   whole: CustomEvent<Position>;
@@ -226,7 +227,7 @@ export interface Database extends EventTarget {
    * ```
    */
   openAt(timestamp: Date | number | string, options?: { signal?: AbortSignal }): Promise<Past>;
-  /** Until all of the database is here, after an `open` with `atOnce`. */
+  /** Until all of the database is here. */
   whenWhole(options?: { signal?: AbortSignal }): Promise<Position>;
   /** The database file, byte for byte as the server has it, when all of it is here. */
   export(options?: { signal?: AbortSignal }): Promise<Blob>;

@@ -8,11 +8,11 @@ export { objects } from './rows.js';
 export { persist, storage } from './storage.js';
 
 /**
- * Opens the local copy of a database, restores it if there is none, and brings it to the newest state.
- * With `offline`, an existing copy is opened as it is; with `atOnce`, what is not here yet is brought as it is read.
+ * Opens the local copy of a database at the newest state. What is not here yet is brought as it is read, and the rest behind.
+ * With `offline`, an existing copy is opened as it is; without `atOnce`, all of it is waited for.
  */
-export async function open({ token = '', onProgress, signal, offline = false, atOnce = false, follow = false, ...where }) {
-  const place = placeOf(where);
+export async function open({ token = '', onProgress, signal, offline = false, atOnce = true, follow = false, ...where }) {
+  const place = { ...placeOf(where), offline };
   const given = tokenOf(token);
   checkBrowser();
   const db = new Database(place, given);

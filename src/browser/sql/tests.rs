@@ -158,7 +158,7 @@ fn fetch(copy: &Database<Memory>, replica: &Replica) {
     if from == Position::EMPTY {
         copy.restore(&restore, |_| {}).now_or_never().unwrap().unwrap();
     } else {
-        copy.fetch(&restore, |_| {}).now_or_never().unwrap().unwrap();
+        copy.fetch(&restore, &mut |_| {}).now_or_never().unwrap().unwrap();
     }
 }
 

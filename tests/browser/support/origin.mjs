@@ -45,7 +45,8 @@ export async function between(target, change = (_, body) => body) {
     const answer = await fetch((typeof target === 'function' ? target() : target) + request.url, { method: request.method, headers });
     const body = await change(request.url, Buffer.from(await answer.arrayBuffer()), request);
     if (!body) return response.destroy();
-    const passed = Object.fromEntries([...answer.headers].filter(([name]) => !['content-encoding', 'content-length', 'transfer-encoding', 'connection'].includes(name)));
+    const ours = ['content-encoding', 'transfer-encoding', 'connection', ...(request.method === 'HEAD' ? [] : ['content-length'])];
+    const passed = Object.fromEntries([...answer.headers].filter(([name]) => !ours.includes(name)));
     response.writeHead(answer.status, passed).end(body);
   });
 }
@@ -68,13 +69,14 @@ export async function stuck(target) {
  */
 export async function ranges(target) {
   const fetched = [];
+  let held = 0;
   let allowed = Infinity;
   let released = Promise.resolve();
   let release = () => {};
   const url = await between(target, async (path, body, { headers, socket }) => {
     const range = /^bytes=(\d+)-(\d+)/.exec(headers.range);
     if (!range) return body;
-    if (body.length > 2 ** 18 && --allowed < 0) await Promise.race([released, once(socket, 'close')]);
+    if (body.length > 2 ** 18 && --allowed < 0 && ++held) await Promise.race([released, once(socket, 'close')]);
     if (!socket.destroyed) fetched.push({ path, first: Number(range[1]), last: Number(range[2]) });
     return body;
   });
@@ -82,7 +84,11 @@ export async function ranges(target) {
     allowed = count;
     released = new Promise((resolve) => (release = resolve));
   };
-  return { url, fetched, hold, release: () => ((allowed = Infinity), release()) };
+  /** Until something stands still. */
+  const stands = async () => {
+    while (!held) await sleep(10);
+  };
+  return { url, fetched, stands, hold, release: () => ((allowed = Infinity), release()) };
 }
 
 /** A line to `target`, WebSockets too, that can be `cut()` and `mend()`ed. */

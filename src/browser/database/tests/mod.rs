@@ -31,7 +31,7 @@ fn catch_up(files: Files, replica: &Replica) -> Result<State, Error> {
             database.restore(&restore, |_| {}).now_or_never().unwrap()
         }
         Some(restore) => {
-            database.fetch(&restore, |_| {}).now_or_never().unwrap()?;
+            database.fetch(&restore, &mut |_| {}).now_or_never().unwrap()?;
             Ok(database.apply()?.unwrap())
         }
         None => Ok(database.state().unwrap()),
@@ -90,7 +90,11 @@ fn a_statement_keeps_its_state_until_it_ends() {
     let restore = Restore::prepare(&replica.store, Target::Latest, old.position());
     let restore = restore.now_or_never().unwrap().unwrap().unwrap();
     let reading = database.begin_reading();
-    database.fetch(&restore, |_| {}).now_or_never().unwrap().unwrap();
+    database
+        .fetch(&restore, &mut |_| {})
+        .now_or_never()
+        .unwrap()
+        .unwrap();
     assert!(matches!(database.apply(), Err(Error::Reading)));
     assert_eq!(database.state(), Some(old));
     assert_eq!(content(&files), image(&[1, 2]));

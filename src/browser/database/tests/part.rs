@@ -1,20 +1,24 @@
 //! Copies of which only a part is here: what is read is brought, what has come stays, and no crash makes a part a whole.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::ops::Range;
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use proptest::prelude::*;
 
 use super::disk::{Disk, Power, coin, files};
 use super::{Database, Files, Reach, again, content, image};
 use crate::browser::Error;
-use crate::browser::distant::Far;
+use crate::browser::distant::{Far, Mapped};
 use crate::browser::file::File;
 use crate::browser::test_replica::Replica;
 use crate::ltx::{Codec, Pgno, Txid};
-use crate::replica::{MapWindow, SegmentId, Target};
+use crate::replica::{MapWindow, Position, SegmentId, Target};
 use crate::restore::{self, Restore};
 use crate::store::{self, MemoryStore, Source, Store};
 
@@ -74,8 +78,12 @@ fn read(copy: &Copy, page: u64) -> Result<Vec<u8>, Error> {
     Ok(buffer)
 }
 
+fn begin(copy: &Copy, reach: Reach) -> Result<(), Error> {
+    copy.begin(Mapped::open(reach(None))?, reach)
+}
+
 fn hydrate(copy: &Copy, store: &MemoryStore) -> Result<(), Error> {
-    copy.hydrate(store, |_| {}).now_or_never().unwrap()?;
+    assert!(copy.hydrate(store, 4096, |_| {}).now_or_never().unwrap()?);
     copy.prove(async || ()).now_or_never().unwrap()
 }
 
@@ -83,13 +91,12 @@ fn hydrate(copy: &Copy, store: &MemoryStore) -> Result<(), Error> {
 fn update(copy: &Copy, store: &Rc<MemoryStore>) -> Result<(), Error> {
     let reads = Rc::default();
     let Some(state) = copy.state() else {
-        assert!(copy.begin(reach(store, &reads))?);
-        return Ok(());
+        return begin(copy, reach(store, &reads));
     };
     copy.reach(reach(store, &reads));
     let restore = Restore::prepare(&**store, Target::Latest, state.position());
     if let Some(restore) = restore.now_or_never().unwrap()? {
-        copy.fetch(&restore, |_| {}).now_or_never().unwrap()?;
+        copy.fetch(&restore, &mut |_| {}).now_or_never().unwrap()?;
         copy.apply()?;
     }
     Ok(())
@@ -105,7 +112,7 @@ fn a_page_is_brought_when_it_is_read_and_once() {
         let (store, reads) = (seen(&replica), Rc::default());
         let files = files(&Rc::default());
         let copy = Database::open(again(&files)).unwrap();
-        assert!(copy.begin(reach(&store, &reads)).unwrap());
+        begin(&copy, reach(&store, &reads)).unwrap();
         assert!(!copy.state().unwrap().is_whole);
         assert_eq!(read(&copy, 300).unwrap(), [300u32 as u8; 512]);
         assert_eq!(copy.is_verified(), is_verified);
@@ -128,15 +135,114 @@ fn a_page_is_brought_when_it_is_read_and_once() {
     }
 }
 
+/// Answers when it is let.
+struct Slow {
+    store: Rc<MemoryStore>,
+    answers: Cell<bool>,
+    reads: Cell<u64>,
+    waiting: RefCell<Vec<Waker>>,
+}
+
+impl Slow {
+    fn answer(&self) {
+        self.answers.set(true);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+}
+
+#[async_trait(?Send)]
+impl Source for Slow {
+    async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<bytes::Bytes> {
+        self.reads.set(self.reads.get() + 1);
+        poll_fn(|context| {
+            self.waiting.borrow_mut().push(context.waker().clone());
+            match self.answers.get() {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+        self.store.read(id, range).await
+    }
+}
+
 #[test]
-fn where_no_sum_is_promised_nothing_is_begun() {
-    let mut replica = Replica::new(512, Codec::Lz4Frame);
-    replica.promised = false;
-    replica.ship(&image(&[1, 2, 3]));
+fn what_is_on_its_way_behind_is_not_brought_twice_and_who_needs_it_is_next() {
+    let mut replica = Replica::new(512, Codec::Deflate);
+    let pages: Vec<u8> = (0..2000).map(|page| page as u8).collect();
+    replica.ship(&image(&pages));
+    let (store, reads) = (seen(&replica), Rc::default());
     let files = files(&Rc::default());
     let copy = Database::open(again(&files)).unwrap();
-    assert!(!copy.begin(reach(&seen(&replica), &Rc::default())).unwrap());
-    assert_eq!((copy.state(), files.db.size()), (None, Ok(0)));
+    begin(&copy, reach(&store, &reads)).unwrap();
+    // One that is here lies between two that are not.
+    read(&copy, 1000).unwrap();
+    let before = reads.get();
+    let behind = Slow {
+        store: store.clone(),
+        answers: Cell::new(false),
+        reads: Cell::default(),
+        waiting: RefCell::default(),
+    };
+    let mut hydrating = pin!(copy.hydrate(&behind, 1 << 20, |_| {}));
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(hydrating.as_mut().poll(context).is_pending());
+    assert_eq!(behind.reads.get(), 2);
+    for page in [300, 1999] {
+        read(&copy, page).unwrap_err();
+        assert!(matches!(copy.take_failure(), Some(Error::OnItsWay)));
+    }
+    assert_eq!(reads.get(), before);
+    copy.hold();
+    behind.answer();
+    let Poll::Ready(Ok(is_all)) = hydrating.as_mut().poll(context) else {
+        panic!("it goes on");
+    };
+    assert!(!is_all, "whoever waits is next");
+    for page in [300, 1999] {
+        assert_eq!(read(&copy, page).unwrap(), [page as u8; 512]);
+    }
+    assert_eq!((reads.get(), behind.reads.get()), (before, 2));
+    hydrate(&copy, &store).unwrap();
+    assert_eq!(content(&files), image(&pages));
+}
+
+#[test]
+fn where_no_sum_is_promised_a_part_lasts_for_its_life_and_is_completed_by_all_that_proves_it() {
+    for damages in [false, true] {
+        let mut replica = Replica::new(512, Codec::Lz4Frame);
+        replica.promised = false;
+        let pages: Vec<u8> = (0..600).map(|page| page as u8).collect();
+        let id = replica.ship(&image(&pages));
+        replica.ship(&image(&[&[9, 9], &pages[2..]].concat()));
+        let newest = image(&[&[9, 9], &pages[2..]].concat());
+        let store = seen(&replica);
+        let (files, reads) = (files(&Rc::default()), Rc::default());
+        let copy = Database::open(again(&files)).unwrap();
+        begin(&copy, reach(&store, &reads)).unwrap();
+        assert_eq!(read(&copy, 300).unwrap(), [300u32 as u8; 512]);
+        let state = copy.state().unwrap();
+        assert!(!state.is_whole && state.position().sum.is_none() && !copy.is_verified());
+        assert_eq!(Database::open(again(&files)).unwrap().state(), None);
+        if damages {
+            // In a page that a newer segment brings anew: only the file's checksum sees it.
+            let mut bytes = replica.object(id).to_vec();
+            bytes[84] ^= 1;
+            store.tamper(id, bytes.into());
+        }
+        let restore = Restore::prepare(&*store, Target::Latest, Position::EMPTY);
+        let restore = restore.now_or_never().unwrap().unwrap().unwrap();
+        let completed = copy.complete(&restore, |_| {}).now_or_never().unwrap();
+        if damages {
+            assert!(completed.is_err() && copy.state().is_none());
+            assert_eq!(Database::open(again(&files)).unwrap().state(), None);
+            continue;
+        }
+        completed.unwrap();
+        assert!(copy.state().unwrap().is_whole && copy.is_verified());
+        assert_eq!(content(&files), newest);
+        assert_eq!(Database::open(again(&files)).unwrap().state(), copy.state());
+    }
 }
 
 #[test]
@@ -203,13 +309,11 @@ fn what_was_merged_and_deleted_meanwhile_is_asked_for_again() {
     };
     let whole: Rc<dyn Far> = Rc::new(whole);
     let first = Cell::new(true);
-    assert!(
-        copy.begin(Box::new(move |_| match first.replace(false) {
-            true => far.clone(),
-            false => whole.clone(),
-        }))
-        .unwrap()
-    );
+    let reach: Reach = Box::new(move |_| match first.replace(false) {
+        true => far.clone(),
+        false => whole.clone(),
+    });
+    begin(&copy, reach).unwrap();
     let id = SegmentId::new(crate::replica::Level::RAW, Txid(1), Txid(1)).unwrap();
     old.delete(id).now_or_never().unwrap().unwrap();
     assert_eq!(read(&copy, 2).unwrap(), [3; 512]);
@@ -242,7 +346,7 @@ proptest! {
                     for page in asked.iter().filter(|page| **page > 0 && **page < pages.len() as u64) {
                         assert_eq!(read(&copy, *page)?, [pages[*page as usize]; 512]);
                     }
-                    copy.hydrate(&*store, |_| {}).now_or_never().unwrap()?;
+                    assert!(copy.hydrate(&*store, 4096, |_| {}).now_or_never().unwrap()?);
                     match is_last {
                         true => copy.prove(async || ()).now_or_never().unwrap(),
                         false => Ok(()),
