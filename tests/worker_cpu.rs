@@ -15,6 +15,7 @@ use std::fs;
 use std::time::Duration;
 
 use support::Worker;
+use support::inspector::Profiler;
 use walferry::ltx::{
     Codec, Compressor, DbSum, Encoder, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
 };
@@ -173,51 +174,58 @@ impl<'a> Uploader<'a> {
     }
 }
 
-/// The CPU time of an upload and of a request that reads nothing, in milliseconds, and the bytes of an upload.
-async fn measured(worker: &Worker, name: &str, words: usize, count: u32) -> (f64, f64, usize) {
-    /// No more of one database are kept before upkeep has its turn.
-    const EACH: u32 = 200;
-    let client = client();
+/// The uploaders of so many segments, and one whose uploads have warmed the Worker up.
+async fn uploaders<'a>(
+    client: &'a reqwest::Client,
+    worker: &Worker,
+    name: &str,
+    words: usize,
+    count: u32,
+) -> (Vec<Uploader<'a>>, Uploader<'a>) {
     let mut uploaders = Vec::new();
     for number in 0..count.div_ceil(EACH) {
-        uploaders.push(Uploader::new(&client, worker, &format!("{name}{number}"), words).await);
+        uploaders.push(Uploader::new(client, worker, &format!("{name}{number}"), words).await);
     }
-    // Compiled, and warm.
-    let mut first = Uploader::new(&client, worker, &format!("{name}-first"), words).await;
+    let mut first = Uploader::new(client, worker, &format!("{name}-first"), words).await;
     for _ in 0..100 {
         first.put().await;
         first.ask().await;
     }
-    let start = cpu(worker);
-    let mut bytes = 0;
-    for at in 0..count {
-        bytes += uploaders[(at / EACH) as usize].put().await;
-    }
-    let uploaded = cpu(worker);
-    for _ in 0..count {
-        first.ask().await;
-    }
-    let asked = cpu(worker);
-    let each = |time: Duration| time.as_secs_f64() * 1000.0 / f64::from(count);
-    (
-        each(uploaded - start),
-        each(asked - uploaded),
-        bytes / count as usize,
-    )
+    (uploaders, first)
+}
+
+/// No more segments of one database are kept before upkeep has its turn.
+const EACH: u32 = 200;
+
+fn requests() -> u32 {
+    std::env::var("WALFERRY_CPU_REQUESTS").map_or(200, |count| count.parse().unwrap())
+}
+
+fn each(time: Duration, count: u32) -> f64 {
+    time.as_secs_f64() * 1000.0 / f64::from(count)
 }
 
 #[test]
 fn an_upload_of_64_pages_takes_few_milliseconds_of_cpu() {
-    let count: u32 = std::env::var("WALFERRY_CPU_REQUESTS").map_or(200, |count| count.parse().unwrap());
+    let count = requests();
     let state = tempfile::tempdir().unwrap();
     let worker = Worker::start(state.path());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
+        let client = client();
         for (name, words, limit) in [("kept", 8, 8.0), ("bucket", 1, 20.0)] {
-            let (upload, question, bytes) = measured(&worker, name, words, count).await;
+            let (mut uploaders, first) = uploaders(&client, &worker, name, words, count).await;
+            let start = cpu(&worker);
+            let mut bytes = 0;
+            for at in 0..count {
+                bytes += uploaders[(at / EACH) as usize].put().await;
+            }
+            let uploaded = cpu(&worker);
+            for _ in 0..count {
+                first.ask().await;
+            }
+            let upload = each(uploaded - start, count);
+            let question = each(cpu(&worker) - uploaded, count);
+            let bytes = bytes / count as usize;
             println!("{name}: {count} uploads of {PAGES} pages, {bytes} bytes each: {upload:.2} ms of CPU; a request that reads nothing takes {question:.2}");
             assert_eq!(bytes <= 64 << 10, name == "kept", "{bytes}");
             assert!(upload <= limit, "{upload} ms");
@@ -225,16 +233,42 @@ fn an_upload_of_64_pages_takes_few_milliseconds_of_cpu() {
     });
 }
 
+/// Without HTTP, the disk, and the simulation of R2, which are not the Worker's. This is time and not CPU time: it says
+/// something on a machine that does nothing else.
+#[test]
+fn of_it_the_isolate_takes() {
+    let count = requests();
+    let state = tempfile::tempdir().unwrap();
+    let port = support::s3::free_port();
+    let worker = Worker::start_inspected(state.path(), port);
+    runtime().block_on(async {
+        let client = client();
+        for (name, words) in [("kept", 8), ("bucket", 1)] {
+            let (mut uploaders, _) = uploaders(&client, &worker, name, words, count).await;
+            let profiler = Profiler::start(port).await;
+            for at in 0..count {
+                uploaders[(at / EACH) as usize].put().await;
+            }
+            let busy = each(profiler.stop().await, count);
+            println!("{name}: of an upload, the isolate takes {busy:.2} ms");
+            assert!(busy > 0.1, "{busy}");
+        }
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
 /// Both run on the same wasm; a process that does nothing else.
 #[test]
 fn proving_an_upload_takes_hardly_more_than_unpacking_and_hashing_its_pages() {
     let state = tempfile::tempdir().unwrap();
     let worker = Worker::start_with_faults(state.path());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let client = client();
         let mut database = Database::new(1);
         database.next();

@@ -10,10 +10,11 @@ import { Failure } from '../lib/run.mjs';
 import { workerOptions } from './options.mjs';
 
 /**
- * Starts the Worker with what it keeps in `state`. `variables` are its secrets; `from` is the folder of build/ it is in.
+ * Starts the Worker with what it keeps in `state`. `variables` are its secrets; `from` is the folder of build/ it is in;
+ * on the port `inspect` a debugger looks into it.
  * Returns its URL, and `stop()`.
  */
-export async function startWorker({ port = 0, state, variables, log = process.stderr, from = 'worker' }) {
+export async function startWorker({ port = 0, state, variables, log = process.stderr, from = 'worker', inspect }) {
   const options = await workerOptions();
   options.scriptPath = inRoot('build', from, basename(options.scriptPath));
   if (!existsSync(options.scriptPath)) throw new Failure(`there is no Worker in build/${from}/. Build it: \`npm run build ${from}\`.`);
@@ -41,6 +42,7 @@ export async function startWorker({ port = 0, state, variables, log = process.st
       host: '127.0.0.1',
       port,
       cf: false,
+      inspectorPort: inspect,
       telemetry: { enabled: false },
       log: new OurLog(LogLevel.WARN),
       logRequests: false,
@@ -68,10 +70,10 @@ export async function startWorker({ port = 0, state, variables, log = process.st
   }
 }
 
-/** The value of an option --port. */
-export function portOf(text) {
+/** The value of an option that is a port. */
+export function portOf(text, option = '--port') {
   const port = Number(text);
-  if (!/^\d+$/.test(text) || port > 65535) throw new Failure(`--port ${text} is not a port: a number from 0 to 65535.`);
+  if (!/^\d+$/.test(text) || port > 65535) throw new Failure(`${option} ${text} is not a port: a number from 0 to 65535.`);
   return port;
 }
 
