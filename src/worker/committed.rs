@@ -30,6 +30,11 @@ pub(super) enum Place {
     Nowhere,
 }
 
+/// To be called when it is not where it was: the history that it was of may have been replaced.
+pub(super) fn forget(db: Db, id: SegmentId) {
+    KNOWN.with_borrow_mut(|known| known.remove(&(db, id)));
+}
+
 /// Asks the database, unless it is known.
 pub(super) async fn place(
     database: &Stub,

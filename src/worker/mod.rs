@@ -147,7 +147,13 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
         Route::Segment(db, id) if method != "PUT" => {
             let object = database(env, &db)?;
             match committed::place(&object, request, &db, id).await? {
-                Place::Bucket => download::get(request, &R2Store::open(env, db)?, id).await,
+                Place::Bucket => {
+                    let found = download::get(request, &R2Store::open(env, db.clone())?, id).await;
+                    if found.is_err() {
+                        committed::forget(db, id);
+                    }
+                    found
+                }
                 Place::Object => ask(env, &db, Request::from(Clone::clone(request.inner()))).await,
                 Place::Nowhere => Err(download::missing(&db, id)),
             }

@@ -130,6 +130,22 @@ test('another object of its name in the bucket is in the way then, and named', a
   assert.deepEqual((await json('POST', '/v1/inway/rebuild')).body.position, database.position);
 });
 
+test('one that takes the place of another that was in the bucket is found, once that is missed', async () => {
+  const database = new Database();
+  assert.equal((await put('instead', database.next())).status, 201);
+  const other = database.copy();
+  const gone = long(database);
+  assert.equal((await put('instead', gone)).status, 201);
+  assert.equal((await fetched('instead', gone.name)).status, 200);
+  await fault(`uproot/instead/000${gone.name}`);
+  assert.equal((await json('POST', '/v1/instead/rebuild')).body.position.txid, hex16(1));
+  const { name, bytes } = other.next({ 1: other.page(99) });
+  assert.equal(name, gone.name);
+  assert.equal((await put('instead', { name, bytes })).status, 201);
+  await fetched('instead', name);
+  assert((await fetched('instead', name)).bytes.equals(bytes));
+});
+
 test('what is kept is bounded: more goes into the bucket', async () => {
   const database = new Database({ pageSize: 16_384 });
   let kept = 0;
