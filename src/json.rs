@@ -18,7 +18,7 @@ pub struct Json<'a>(&'a [Token<'a>]);
 /// Where a value stands, before those that are in it; in an object, names are values too.
 #[derive(Clone, Copy, Debug)]
 struct Token<'a> {
-    /// From its start, up to its end if nothing is in it.
+    /// From its start to its end.
     text: &'a [u8],
     /// How many values it is, with those in it.
     count: usize,
