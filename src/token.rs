@@ -214,6 +214,12 @@ mod tests {
             r#"{"alg":"hs256"}"#,
             "{}",
             r#"{"alg":"HS256","crit":["b64"]}"#,
+            r#"{"alg":"HS256","cri\u0074":["b64"]}"#,
+            r#"{"alg":"HS256","alg":"none"}"#,
+            r#"{"alg":"HS256"},"#,
+            r#"{"alg":"HS256","x":[}"#,
+            r#"["HS256"]"#,
+            "",
         ] {
             let body = serde_json::to_string(&claims()).unwrap();
             let text = format!("{}.{}", BASE64.encode(head), BASE64.encode(body));
