@@ -41,8 +41,9 @@ const sha = (page) => page.evaluate(async () => {
   const digest = await crypto.subtle.digest('SHA-256', bytes);
   return { sha256: [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join(''), size: bytes.byteLength };
 });
-/** How many bytes of objects came twice. */
-function twice(fetched) {
+/** How many bytes of objects came twice, but for short stretches that came along between two others. */
+function twice(all) {
+  const fetched = all.filter(({ first, last }) => last - first > 2 ** 17);
   const ends = new Map();
   let again = 0;
   for (const { path, first, last } of [...fetched].sort((a, b) => a.first - b.first)) {

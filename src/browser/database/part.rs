@@ -139,7 +139,7 @@ impl Part {
             let mut brought = PageSet::default();
             let result = self
                 .mapped(state)?
-                .bring(pages.iter().copied(), Gaps::Left, |pgno, page| {
+                .bring(pages.iter().copied(), Gaps::Brought, |pgno, page| {
                     brought.insert(pgno);
                     Ok(out.write(state.page_size.offset_of(pgno), page)?)
                 });
