@@ -61,42 +61,50 @@ const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 const line = (name, ours, theirs) => console.log(`${name.padEnd(44)} walferry ${ours.toFixed(1).padStart(8)} ms   other ${theirs.toFixed(1).padStart(8)} ms   ratio ${(ours / theirs).toFixed(2)}`);
 
 test(`${MiB.toFixed(0)} MiB restored and verified, beside plain fetch into OPFS`, async () => {
-  const took = { raw: [], lz4: [], deflate: [], 'lz4 alone': [], 'deflate alone': [] };
+  const took = Object.fromEntries(['raw', ...['lz4', 'deflate'].flatMap((codec) => [codec, `${codec} behind`, `${codec} alone`])].map((name) => [name, []]));
   for (let round = 0; round < ROUNDS; round++) {
     took.raw.push(await page.evaluate(() => timed(() => rival('fetch', '/app.db'))));
     for (const database of ['lz4', 'deflate']) {
-      took[database].push(
-        await page.evaluate(async (options) => {
-          const took = await timed(async () => (window.db = await open(options)));
-          await db.delete();
-          return took;
-        }, { url: to.url, database, token: READ }),
-      );
+      for (const atOnce of [false, true]) {
+        took[atOnce ? `${database} behind` : database].push(
+          await page.evaluate(async (options) => {
+            const took = await timed(async () => {
+              window.db = await open(options);
+              await db.whenWhole();
+            });
+            await db.delete();
+            return took;
+          }, { url: to.url, database, token: READ, atOnce }),
+        );
+      }
       took[`${database} alone`].push(await page.evaluate(brought, { url: to.url, database, token: READ }));
     }
   }
   for (const database of ['lz4', 'deflate']) {
     line(`restore, ${database}`, median(took[database]), median(took.raw));
+    line(`the same behind queries, ${database}`, median(took[`${database} behind`]), median(took.raw));
     console.log(`  of it the segments alone, from the Worker ${median(took[`${database} alone`]).toFixed(1).padStart(28)} ms`);
   }
 });
 
-/** In the page: how long all segments take, eight MiBs at a time, if nothing is done with them. */
+/** In the page: how long all segments take, by reads as the module makes them, if nothing is done with them. */
 function brought({ url, database, token }) {
+  const READ = 4 * 2 ** 20;
   return timed(async () => {
     const get = (path, range) => fetch(`${url}/v1/${database}${path}`, { cache: 'no-store', headers: { Authorization: `Bearer ${token}`, ...range } });
     const { segments } = await (await get('/ltx')).json();
-    const parts = segments.flatMap(({ level, min_txid: min, max_txid: max, size }) => Array.from({ length: Math.ceil(size / 2 ** 20) }, (_, n) => [`/ltx/${level}/${min}-${max}.ltx`, { Range: `bytes=${n * 2 ** 20}-${Math.min(size, (n + 1) * 2 ** 20) - 1}` }]));
+    const parts = segments.flatMap(({ level, min_txid: min, max_txid: max, size }) => Array.from({ length: Math.ceil(size / READ) }, (_, n) => [`/ltx/${level}/${min}-${max}.ltx`, { Range: `bytes=${n * READ}-${Math.min(size, (n + 1) * READ) - 1}` }]));
     const some = async () => {
       for (let part; (part = parts.pop()); ) await (await get(...part)).arrayBuffer();
     };
-    await Promise.all(Array.from({ length: 8 }, some));
+    await Promise.all(Array.from({ length: 4 }, some));
   });
 }
 
 test('queries, beside the official sqlite-wasm with opfs-sahpool', async () => {
   const version = await page.evaluate(async (options) => {
     window.db = await open(options);
+    await db.whenWhole();
     return rival('open', '/app.db');
   }, { url: to.url, database: 'lz4', token: READ });
   console.log(`official: ${version}`);
