@@ -81,6 +81,48 @@ test('what is given up is told at once, and nothing else suffers', async () => {
   await page.close();
 });
 
+test('what is asked wrongly is said, and nothing else suffers', async () => {
+  await serve('wrong');
+  const page = await opened('wrong');
+  const codes = await page.evaluate(async () => {
+    const wrong = [
+      db.query(undefined),
+      db.query('select 1', [], { limit: -1 }),
+      db.query('select 1', [], { limit: Number.NaN }),
+      (async () => db.subscribe(7, [], () => {}))(),
+      ...[0, null, Number.NaN].map((batch) => (async () => db.iterate('select 1', [], { batch }))()),
+    ];
+    const codes = [];
+    for (const one of wrong) codes.push((await walferry.refusal(one)).code);
+    return codes;
+  });
+  assert.deepEqual(codes, Array(7).fill('INVALID'));
+  const told = await page.evaluate(async ({ url }) => {
+    let calls = 0;
+    db.subscribe('select 1', [], () => (calls += 1), { signal: AbortSignal.abort() });
+    const patience = AbortSignal.timeout(100);
+    // A token that never comes.
+    const given = await walferry.refusal(walferry.open({ url, database: 'wrong', token: () => new Promise(() => {}), signal: patience }));
+    return [calls, given.code, await walferry.one('select 2')];
+  }, { url: to.url });
+  assert.deepEqual(told, [0, 'ABORTED', 2]);
+  await page.close();
+});
+
+test('an update that is given up while it waits is not made', async () => {
+  await serve('waiting');
+  const page = await opened('waiting');
+  const codes = await page.evaluate(async () => {
+    const stop = new AbortController();
+    const first = db.refresh();
+    const second = walferry.refusal(db.restore({ signal: stop.signal }));
+    stop.abort();
+    return [(await second).code, (await first).txid === db.position.txid, await walferry.one('select count(*) from t')];
+  });
+  assert.deepEqual(codes, ['ABORTED', true, 3]);
+  await page.close();
+});
+
 test('a subscription calls back until it is ended; its errors are told', async () => {
   const server = await serve('subscribed');
   const page = await opened('subscribed', { follow: true });

@@ -131,5 +131,9 @@ test('waits for a transaction: with and without following', async () => {
   const aborted = await page.evaluate(() => walferry.refusal(db.waitFor('ffffffffffffffff', { signal: AbortSignal.timeout(100) })));
   assert.equal(aborted.code, 'ABORTED');
   assert.equal((await page.evaluate(() => walferry.refusal(db.waitFor('12')))).code, 'INVALID');
+  const closed = page.evaluate(() => walferry.refusal(db.waitFor('ffffffffffffffff')));
+  await page.evaluate(() => db.close());
+  assert.equal((await closed).code, 'CLOSED');
+  assert.equal(await page.evaluate(() => db.following), undefined);
   await page.close();
 });

@@ -1,5 +1,6 @@
 // An open database, as a page has it.
 import { WalferryError, closed } from './error.js';
+import { checkQuery } from './options.js';
 import { Past } from './past.js';
 import { Remote } from './remote.js';
 import { Rows, objects } from './rows.js';
@@ -58,6 +59,7 @@ export class Database extends EventTarget {
 
   /** Runs one SQL statement. */
   async query(sql, parameters, { limit, signal } = {}) {
+    checkQuery(sql, limit);
     // A transaction is of one connection: it cannot go on with the next leader.
     const again = !this.#transaction;
     if (/^\s*(begin|savepoint)\b/i.test(sql)) this.#transaction = true;
@@ -80,9 +82,10 @@ export class Database extends EventTarget {
 
   /** Calls back with the result, now and whenever it has changed. Returns what ends it. */
   subscribe(sql, parameters, callback, options) {
+    checkQuery(sql, options?.limit);
     const subscription = new Subscription(this.#remote, { sql, parameters, callback, ...options }, () => this.#subscriptions.delete(subscription));
     this.#subscriptions.add(subscription);
-    return () => subscription.end();
+    return subscription.start(options?.signal);
   }
 
   /** Keeps the copy up to date as long as anybody wants it. Returns what ends it. */
@@ -132,23 +135,23 @@ export class Database extends EventTarget {
 
   /** Leaves the copy to others. It stays. */
   async close() {
-    await this.#remote.end();
+    await this.#end();
   }
 
   /** As `close`, and the local copy is gone, for all tabs. */
   async delete() {
     await this.#remote.call('delete', []);
-    await this.#remote.end();
+    await this.#end();
   }
 
   /** The database as it was at a time, beside this one: read where it lies, page by page. */
   openAt(timestamp, { signal } = {}) {
-    const ask = async (method, at, rest, options) => this.#remote.call(method, [at, await this.#token(), ...rest], options);
+    const ask = async (method, at, rest, options) => this.#remote.call(method, [at, await until(this.#token(), options?.signal), ...rest], options);
     return Past.open(timestamp, ask, { signal });
   }
 
   async #update(anew, { onProgress, signal } = {}, atOnce = false) {
-    const update = async () => this.#remote.call('update', [anew, await this.#token(), atOnce], { onProgress, signal });
+    const update = async () => this.#remote.call('update', [anew, await until(this.#token(), signal), atOnce], { onProgress, signal });
     this.#place.offline = false;
     this.#position = await update().catch((error) => {
       // It may have become too old since it was made.
@@ -179,9 +182,15 @@ export class Database extends EventTarget {
     } else {
       // Deleted by another tab, or by this one; or the worker has failed.
       const error = event === 'failed' ? data : closed(': its copy was deleted');
-      this.#remote.end(error);
+      this.#end(error);
       this.dispatchEvent(new CustomEvent('close', { detail: error }));
     }
+  }
+
+  #end(error) {
+    this.#following.clear();
+    this.#state = undefined;
+    return this.#remote.end(error);
   }
 
   #followed(state) {
@@ -191,10 +200,12 @@ export class Database extends EventTarget {
 
   /** Until the state moves, or this long. */
   #moved(pause) {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, pause);
-      this.addEventListener('position', () => resolve(clearTimeout(timer)), { once: true });
+    const over = new AbortController();
+    const moved = new Promise((resolve) => {
+      setTimeout(resolve, pause);
+      this.addEventListener('position', resolve, { signal: over.signal });
     });
+    return moved.finally(() => over.abort());
   }
 }
 

@@ -13,6 +13,8 @@ export class Live {
   #copy;
   #socket;
   #timer;
+  /** Of what is attempted: whatever drops it, ends it, however far it is. */
+  #turn = 0;
   #failures = 0;
   #refused = 0;
   #heard = 0;
@@ -56,20 +58,23 @@ export class Live {
 
   async #attempt() {
     if (navigator.onLine === false) return this.#offline();
+    const turn = ++this.#turn;
+    const isOver = () => turn !== this.#turn;
     try {
       const token = await this.#copy.token();
-      if (!this.#state) return;
+      if (isOver()) return;
       // One that was refused twice is asked again only every now and then; only a Worker has one.
       const asks = /^http/.test(this.#place.url) && (this.#refused < 2 || this.#refused % 16 === 0);
       if (asks && (await this.#connect(token))) return;
-      await this.#copy.refresh(token);
+      if (!isOver()) await this.#copy.refresh(token);
+      if (isOver()) return;
       // All the rest goes: it is the WebSocket that is not let through.
       this.#refused += 1;
       this.#failures = this.#behind = 0;
       this.#tell('polling');
       this.#later(this.#place.poll);
     } catch (error) {
-      this.#failed(error);
+      if (!isOver()) this.#failed(error);
     }
   }
 
@@ -90,11 +95,10 @@ export class Live {
       setTimeout(resolve, HANDSHAKE, false);
     });
     this.#socket = socket;
-    if (!(await opened)) {
+    if (!(await opened) || this.#socket !== socket) {
       socket.close();
       return false;
     }
-    if (this.#socket !== socket) return true; // dropped meanwhile
     socket.onclose = () => this.#closed(socket);
     socket.onmessage = ({ data }) => this.#take(socket, data);
     this.#refused = 0;
@@ -176,6 +180,7 @@ export class Live {
 
   #drop() {
     clearTimeout(this.#timer);
+    this.#turn += 1;
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();

@@ -33,6 +33,12 @@ export function tokenOf(token) {
   };
 }
 
+/** What leads the tabs must not fail by: SQL is a string, and how many rows are wanted, if it is said, a number. */
+export function checkQuery(sql, rows, least = 0) {
+  if (typeof sql !== 'string') throw new WalferryError('INVALID', 'SQL must be a string.');
+  if (rows !== undefined && !(Number.isSafeInteger(rows) && rows >= least)) throw new WalferryError('INVALID', `${rows} is no number of rows.`);
+}
+
 /** Without these the browser has no files for us. */
 export function checkBrowser() {
   if (globalThis.isSecureContext && globalThis.navigator?.locks && globalThis.navigator.storage?.getDirectory) return;

@@ -1,5 +1,6 @@
 // The database as it was, as a page has it. Made by `openAt`.
 import { WalferryError, closed } from './error.js';
+import { checkQuery } from './options.js';
 import { objects } from './rows.js';
 
 export class Past {
@@ -20,6 +21,7 @@ export class Past {
   /** Runs one SQL statement. */
   async query(sql, parameters, { limit, signal } = {}) {
     if (this.#closed) throw closed();
+    checkQuery(sql, limit);
     return this.#ask('queryMoment', { txid: this.position.txid }, [sql, parameters, limit], { signal });
   }
 

@@ -124,7 +124,7 @@ export class Copy {
 
   async #update(anew, { onProgress = () => {}, signal = new AbortController().signal } = {}) {
     if (signal.aborted) throw aborted();
-    return this.#updates.run({ anew, token: await this.#token() }, { progress: onProgress, signal }).catch(fail);
+    return this.#updates.run({ anew, token: await until(this.#token(), signal) }, { progress: onProgress, signal }).catch(fail);
   }
 }
 

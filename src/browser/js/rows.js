@@ -1,5 +1,6 @@
 // The rows of a query: as arrays, as objects, all at once or a batch at a time.
 import { moved } from './error.js';
+import { checkQuery } from './options.js';
 
 /** Rows of a batch: enough that the way costs little, few enough that a page can draw in between. */
 const BATCH = 500;
@@ -16,6 +17,7 @@ export class Rows {
   #options;
 
   constructor(remote, sql, parameters, { signal, batch = BATCH } = {}) {
+    checkQuery(sql, batch, 1);
     this.#remote = remote;
     this.#query = [sql, parameters];
     this.#options = { signal, batch };

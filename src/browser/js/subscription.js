@@ -14,14 +14,20 @@ export class Subscription {
   #over;
 
   /** `over()` is called at its end. */
-  constructor(remote, { sql, parameters, callback, onError = reportError, limit, signal }, over) {
+  constructor(remote, { sql, parameters, callback, onError = reportError, limit }, over) {
     this.#remote = remote;
     this.#query = [sql, parameters, limit];
     this.#options = { callback, onError };
     this.#over = over;
-    if (signal?.aborted) this.end();
-    else signal?.addEventListener('abort', () => this.end(), { once: true });
+  }
+
+  /** Returns what ends it, as the signal does. */
+  start(signal) {
+    const end = () => this.end();
+    if (signal?.aborted) end();
+    else signal?.addEventListener('abort', end, { once: true });
     this.resume();
+    return end;
   }
 
   /** At a new leader, who knows nothing of it. */

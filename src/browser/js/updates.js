@@ -1,4 +1,5 @@
 // Changes of the copy, one at a time, whoever asks. All who ask for the newest state while it is on its way get that.
+import { aborted } from './error.js';
 
 export class Updates {
   #update;
@@ -14,6 +15,7 @@ export class Updates {
     const shared = () => this.#running?.isShared && !this.#running.stopped;
     // A replacement is not shared with those who asked for less.
     while (this.#running && (anew || !shared())) await this.#settled();
+    if (signal.aborted) throw aborted(); // given up while it waited
     this.#running ??= this.#start(new Running((...watching) => this.#update({ anew, ...what }, ...watching)));
     return this.#running.join(progress, signal);
   }
