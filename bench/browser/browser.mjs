@@ -49,7 +49,7 @@ await page.evaluate(async () => {
     worker.postMessage([id, method, argument]);
   });
   const walferry = await import('/walferry/walferry.js');
-  window.open = (options) => walferry.open({ ...options, atOnce: false });
+  window.open = walferry.open;
   window.timed = async (what) => {
     const begun = performance.now();
     await what();
