@@ -65,7 +65,11 @@ pub(super) async fn place(
             Ok(Place::Bucket)
         }
         404 => Ok(Place::Nowhere),
-        400 | 503 if at_least.is_some() => Err(Failure::passing(
+        400 if at_least.is_some() => Err(Failure::bad_request(
+            "invalid_txid",
+            format!("The header {AT_LEAST} is no TXID."),
+        )),
+        503 if at_least.is_some() => Err(Failure::passing(
             "not_there_yet",
             format!("The replica did not come to what {AT_LEAST} says in time."),
         )),

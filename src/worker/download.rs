@@ -13,6 +13,9 @@ use crate::store;
 /// The time of a segment's last transaction, in Unix milliseconds.
 pub(super) const TIMESTAMP: &str = "Walferry-Timestamp";
 
+/// The code of the refusal for a segment that is not there.
+pub(super) const MISSING: &str = "segment_not_found";
+
 /// A segment, whole or a range of it. The bytes go from R2 to the client without passing through wasm.
 pub(super) async fn get(request: &Request, store: &R2Store, id: SegmentId) -> Result<Response, Failure> {
     if request.method() == Method::Head {
@@ -121,11 +124,7 @@ fn describe(
 }
 
 pub(super) fn missing(db: &Db, id: SegmentId) -> Failure {
-    Failure::new(
-        404,
-        "segment_not_found",
-        format!("There is no segment {id} of {db}."),
-    )
+    Failure::new(404, MISSING, format!("There is no segment {id} of {db}."))
 }
 
 fn unsatisfiable(size: u64) -> Failure {

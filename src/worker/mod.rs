@@ -149,7 +149,10 @@ async fn serve(request: &Request, method: &str, env: &Env, origins: &Origins) ->
             match committed::place(&object, request, &db, id).await? {
                 Place::Bucket => {
                     let found = download::get(request, &R2Store::open(env, db.clone())?, id).await;
-                    if found.is_err() {
+                    if found
+                        .as_ref()
+                        .is_err_and(|failure| failure.code() == download::MISSING)
+                    {
                         committed::forget(db, id);
                     }
                     found
