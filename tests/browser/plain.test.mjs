@@ -107,6 +107,15 @@ for (const [what, fill, at_, verified, promised] of [
     // What can be proven at the end only, as it was, stays so until then.
     if (promised) await has(2);
     assert.equal(await page.evaluate(() => db.position.whole), false);
+    if (!promised) assert.equal(await page.evaluate(async () => {
+      // Beside what comes at one stroke, and does not end it.
+      let count = 0;
+      for await (const _ of db.iterate('select a from big where id <= 900', [], { batch: 300 })) count += 1;
+      await db.query('begin');
+      count += await walferry.one('select count(a) from big where id <= 100');
+      await db.query('commit');
+      return count;
+    }), 1000);
     line.release();
     const then = await page.evaluate(() => db.whenWhole());
     assert.deepEqual([then.whole, then.verified, typeof then.sum], [true, true, 'string']);

@@ -40,7 +40,8 @@ export class Hydration {
 
   /** Until nothing is on its way. Who waits for that has the next turn, and the way for themselves. */
   async clear() {
-    if (!this.#coming) return;
+    // All that proves a state without a sum comes at one stroke, which is not broken off; who reads beside it asks for themselves.
+    if (!this.#coming || this.#session.position()?.sum === null) return;
     const { end, giveUp } = this.#coming;
     this.#session.hold();
     const timer = setTimeout(giveUp, PATIENCE);
