@@ -10,12 +10,16 @@ const READ = { first: 2 ** 21, last: 2 ** 16 };
 const PAUSES = { first: 250, last: 30_000 };
 /** Errors that pass: the same is tried again. */
 const PASSES = /^(UNREACHABLE|DENIED|ABORTED|STORAGE_FULL)$/;
+/** Those that may take long to pass, but need nobody's help: who waits for the whole goes on waiting. */
+const WAITS = /^(UNREACHABLE|ABORTED)$/;
 
 export class Hydration {
   #session;
   #hooks;
   #running;
   #coming;
+  /** Tells each who waits for the whole that it does not come. */
+  #waiting = new Set();
   #read = READ.first;
   #stop = new AbortController();
 
@@ -30,11 +34,14 @@ export class Hydration {
     if (this.#isPart && !this.#stop.signal.aborted) this.#running ??= this.#run().finally(() => (this.#running = undefined));
   }
 
-  /** Until all is here. */
+  /** Until all is here; fails if what stops it has happened twice, and is nothing that passes by itself. */
   async whole() {
     while ((this.#running || this.#isPart) && !this.#stop.signal.aborted) {
       this.start();
-      await this.#running;
+      await new Promise((resolve, reject) => {
+        this.#waiting.add(reject);
+        this.#running.then(resolve).finally(() => this.#waiting.delete(reject));
+      });
     }
   }
 
@@ -74,6 +81,7 @@ export class Hydration {
         if (this.#isPart) await alone(() => this.#session.prove(turn));
       } catch (error) {
         if (signal.aborted) return;
+        if (pause > PAUSES.first && !WAITS.test(error.code)) for (const fail of this.#waiting) fail(error);
         // What promises no sum can only be brought at one stroke, and is of use to nobody if that is impossible by now.
         if (this.#session.position()?.sum === null && !PASSES.test(error.code)) this.#session.forget();
         else await elapsed(pause, signal);
