@@ -3,13 +3,14 @@ import assert from 'node:assert/strict';
 import { createHmac } from 'node:crypto';
 import { test } from 'node:test';
 import { Database } from './support/database.mjs';
+import { follow } from './support/follower.mjs';
 import { hex16 } from './support/ltx.mjs';
 import { READ, WRITE, code, worker } from './support/worker.mjs';
 
 const KEY = 'the key that signs tokens, of 32 characters or more';
 const OLD = 'the key before it, which is still valid for a while';
 const variables = { WALFERRY_TOKEN_KEY: KEY, WALFERRY_TOKEN_KEY_OLD: OLD, WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ, WALFERRY_PUBLIC_DATABASES: 'shop, open' };
-const { send, json, put, get } = await worker({ variables });
+const { send, json, put, get, url } = await worker({ variables });
 
 const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
 const sign = (text, key, hash = 'sha256') => `${text}.${createHmac(hash, key).update(text).digest('base64url')}`;
@@ -46,6 +47,8 @@ const routes = [
   ['HEAD', segment, 'read'],
   ['GET', missing, 'read', 404],
   ['PUT', segment, 'write'],
+  ['PUT', `${segment}?offset=0&size=${first.bytes.length}`, 'write', 409],
+  ['GET', '/v1/app/follow', 'read', 101],
   ['POST', '/v1/app/rebuild', 'admin'],
   ['GET', '/v1/', 'admin', 200, 'all'],
   ['GET', '/metrics', 'admin', 200, 'all'],
@@ -99,10 +102,20 @@ const bad = [
 ];
 
 async function ask(method, path, bearer) {
+  if (path.endsWith('/follow')) return following(bearer);
   const headers = bearer === null ? {} : { Authorization: `Bearer ${bearer}` };
   const answer = await send(method, path, { token: null, headers, body: method === 'PUT' ? first.bytes : undefined });
   const text = await answer.text();
   return { status: answer.status, headers: answer.headers, code: answer.status >= 400 && method !== 'HEAD' ? code({ body: JSON.parse(text) }) : null };
+}
+
+/** As a page follows: the token is beside the protocol. */
+async function following(bearer) {
+  const answer = await follow(url, 'app', bearer);
+  if (answer.status) return { ...answer, code: code(answer) };
+  await answer.next();
+  answer.close();
+  return { status: 101 };
 }
 
 for (const [method, path, needs, success = 200, whose] of routes) {

@@ -2,7 +2,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { request } from 'node:http';
 
-/** Follows a database. Refused, it is `{status, body}`. */
+/** Follows a database. Refused, it is `{status, headers, body}`. */
 export function follow(url, db, token, headers = {}) {
   const { hostname, port } = new URL(url);
   const key = randomBytes(16).toString('base64');
@@ -15,7 +15,7 @@ export function follow(url, db, token, headers = {}) {
     asking.on('error', reject);
     asking.on('response', (response) => {
       let text = '';
-      response.on('data', (chunk) => (text += chunk)).on('end', () => resolve({ status: response.statusCode, body: text && JSON.parse(text) }));
+      response.on('data', (chunk) => (text += chunk)).on('end', () => resolve({ status: response.statusCode, headers: new Headers(response.headers), body: text && JSON.parse(text) }));
     });
     asking.on('upgrade', (response, socket, first) => {
       const accept = createHash('sha1').update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest('base64');
