@@ -15,7 +15,7 @@ use crate::replica::Position;
 
 /// A variable: `name=BINDING/prefix` for each database that is attached, separated by commas.
 const ATTACHED: &str = "WALFERRY_ATTACHED";
-/// At most so often a bucket is looked at. Tests do not wait as long.
+/// At most so often a bucket is looked at for those who read. Tests do not wait as long.
 pub(super) const EVERY_MS: u64 = if cfg!(feature = "fault-points") {
     300
 } else {
@@ -70,7 +70,7 @@ pub(super) async fn head(replica: &Replica) -> Result<Head, Failure> {
         State::Rebuilding(_) => Position::EMPTY,
     };
     let head = Box::pin(rebuild::again(&replica.ledger, &replica.store, &guard)).await?;
-    replica.looked.set(now());
+    replica.looked.set(Date::now().as_millis());
     if head.position != before {
         replica.followers.tell(head.position, None);
     }
@@ -87,13 +87,8 @@ pub(super) async fn ring(replica: &Replica) -> bool {
 }
 
 fn fresh(replica: &Replica) -> Result<Option<Head>, Failure> {
-    let is_fresh = now().saturating_sub(replica.looked.get()) < EVERY_MS;
     Ok(match replica.ledger.open()? {
-        State::Known(head, ..) if is_fresh => Some(head),
+        State::Known(head, ..) if replica.has_just_looked() => Some(head),
         _ => None,
     })
-}
-
-fn now() -> u64 {
-    Date::now().as_millis()
 }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use worker::{
-    DurableObject, Env, Request, Response, Socket, State, WebSocket, WebSocketIncomingMessage, durable_object,
+    DurableObject, Env, Request, Response, Socket, WebSocket, WebSocketIncomingMessage, durable_object,
 };
 
 use super::body::Body;
@@ -12,7 +12,7 @@ use super::failure::Failure;
 #[cfg(feature = "fault-points")]
 use super::fault_points::Fault;
 use super::followers::Followers;
-use super::ledger::Ledger;
+use super::ledger::{Ledger, State};
 use super::lock::Lock;
 use super::parts::{self, Parts};
 use super::r2::R2Store;
@@ -43,16 +43,18 @@ pub struct Database {
     followers: Rc<Followers>,
     parts: Rc<Parts>,
     file: Underway,
-    /// When an attached bucket was looked at.
+    /// When the bucket was looked at for who reads an attached or an empty replica.
     looked: Rc<Cell<u64>>,
     upkeep: Upkeep,
     reporter: Reporter,
     /// Whether the bucket was looked at since the object woke.
     awake: Cell<bool>,
+    /// Whether the ledger is known to tell the name.
+    is_named: Cell<bool>,
 }
 
 impl DurableObject for Database {
-    fn new(state: State, env: Env) -> Self {
+    fn new(state: worker::State, env: Env) -> Self {
         Self {
             upkeep: Upkeep::new(env.clone(), state.storage()),
             reporter: Reporter::new(env.clone()),
@@ -64,6 +66,7 @@ impl DurableObject for Database {
             file: Underway::default(),
             looked: Rc::default(),
             awake: Cell::new(false),
+            is_named: Cell::new(false),
         }
     }
 
@@ -75,7 +78,7 @@ impl DurableObject for Database {
         self.count(&request, &answer);
         if self.ledger.has_changed()
             && !self.is_attached(&request)
-            && let Err(failure) = self.upkeep.added().await
+            && let Err(failure) = self.added(&request).await
         {
             // What was committed is; that nobody will keep it in order must be known.
             answer = Err(failure);
@@ -145,6 +148,41 @@ impl Database {
         db.is_some_and(|db| attached::place(&self.env, db).is_ok_and(|place| place.is_some()))
     }
 
+    /// Has upkeep come for what was added, unless nothing is there at all.
+    async fn added(&self, request: &Request) -> Result<(), Failure> {
+        if self.is_empty()? {
+            return Ok(());
+        }
+        if let Some(db) = Route::of(&request.path())?.db() {
+            self.set_name(db)?;
+        }
+        self.upkeep.added().await
+    }
+
+    /// Whether nothing was ever written, and nothing is under way: whoever may read any name leaves no trace then.
+    fn is_empty(&self) -> Result<bool, Failure> {
+        Ok(match self.ledger.open()? {
+            State::Known(head, _, None) => head.tip.is_none() && !self.is_named()?,
+            State::Rebuilding(None) => !self.is_named()?,
+            State::Known(..) | State::Rebuilding(_) => false,
+        })
+    }
+
+    fn is_named(&self) -> Result<bool, Failure> {
+        if !self.is_named.get() {
+            self.is_named.set(self.ledger.note::<String>(NAME)?.is_some());
+        }
+        Ok(self.is_named.get())
+    }
+
+    fn set_name(&self, db: &Db) -> Result<(), Failure> {
+        if !self.is_named()? {
+            self.ledger.set_note(NAME, &db.to_string())?;
+            self.is_named.set(true);
+        }
+        Ok(())
+    }
+
     /// Counts what became of an upload, and reports it now and then.
     fn count(&self, request: &Request, answer: &Result<Response, Failure>) {
         let Ok(route) = Route::of(&request.path()) else {
@@ -157,7 +195,7 @@ impl Database {
                 let length = request.headers().get("Content-Length").ok().flatten();
                 let bytes = length.and_then(|length| length.parse().ok()).unwrap_or_default();
                 let seen = match self.ledger.open() {
-                    Ok(super::ledger::State::Known(head, ..)) => head.timestamp.map(|time| time.0),
+                    Ok(State::Known(head, ..)) => head.timestamp.map(|time| time.0),
                     _ => None,
                 };
                 self.reporter.uploaded(bytes, response.status_code() == 201, seen);
@@ -166,7 +204,9 @@ impl Database {
             _ if matches!(route, Route::Follow(_) | Route::Rebuild(_)) => self.reporter.changed(),
             _ => {}
         }
-        if let Some(db) = route.db()
+        let is_told = self.reporter.has_refused() || self.is_empty().is_ok_and(|is_empty| !is_empty);
+        if is_told
+            && let Some(db) = route.db()
             && let Ok(replica) = self.replica(db)
         {
             // What could not be reported is told the next time.
@@ -199,11 +239,14 @@ impl Database {
         let replica = self.replica(db)?;
         if !self.awake.get() {
             self.ledger.open()?;
-            if self.ledger.note::<String>(NAME)?.is_none() {
-                self.ledger.set_note(NAME, &db.to_string())?;
-            }
             if !replica.store.is_attached() {
                 replica.check_tip().await?;
+            }
+            // An alarm does not find its way without it.
+            if replica.store.is_attached() || !self.is_empty()? {
+                self.set_name(db)?;
+            }
+            if !replica.store.is_attached() {
                 self.upkeep.woken(&replica).await?;
             }
             self.awake.set(true);

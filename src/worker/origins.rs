@@ -46,7 +46,7 @@ impl Origins {
         }
         let mut response = Response::empty()?.with_status(204);
         let headers = response.headers_mut();
-        headers.set("Access-Control-Allow-Methods", "GET, HEAD, PUT")?;
+        headers.set("Access-Control-Allow-Methods", "GET, HEAD, PUT, POST")?;
         headers.set(
             "Access-Control-Allow-Headers",
             &format!("Authorization, Range, Content-Type, {AT_LEAST}"),
@@ -72,10 +72,11 @@ impl Origins {
         if let Some(origin) = &self.allowed {
             headers.set("Access-Control-Allow-Origin", origin)?;
             let exposed = format!(
-                "Content-Range, Content-Length, Accept-Ranges, ETag, Retry-After, {POSITION}, {}, {}, {}",
+                "Content-Range, Content-Length, Accept-Ranges, ETag, Retry-After, {POSITION}, {}, {}, {}, {}",
                 super::download::TIMESTAMP,
                 super::map::NEXT,
-                super::parts::OFFSET
+                super::parts::OFFSET,
+                super::raw::WAL
             );
             headers.set("Access-Control-Expose-Headers", &exposed)?;
         }

@@ -3,6 +3,8 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use worker::Date;
+
 use super::attached;
 use super::failure::Failure;
 use super::followers::Followers;
@@ -28,7 +30,7 @@ pub(super) struct Replica {
     pub(super) file: Underway,
     /// Whether short segments are kept in the ledger first.
     pub(super) keeps_short: bool,
-    /// When an attached bucket was looked at, in Unix milliseconds.
+    /// When the bucket was looked at for who reads an attached or an empty replica, in Unix milliseconds.
     pub(super) looked: Rc<Cell<u64>>,
 }
 
@@ -38,11 +40,31 @@ impl Replica {
         if self.store.is_attached() {
             return attached::head(self).await;
         }
-        match self.ledger.open()? {
-            // An empty replica may have been filled by others since.
-            State::Known(head, _, None) if head.tip.is_some() => Ok(head),
-            _ => self.settled(&self.lock.enter().await?).await,
+        if let Some(head) = self.known()? {
+            return Ok(head);
         }
+        let guard = self.lock.enter().await?;
+        // Whoever was before us may have looked.
+        if let Some(head) = self.known()? {
+            return Ok(head);
+        }
+        let head = self.settled(&guard).await?;
+        self.looked.set(Date::now().as_millis());
+        Ok(head)
+    }
+
+    /// Where it stands, if nothing is to be settled. An empty replica may have been filled by others, and is looked at again
+    /// after some seconds; what is written is admitted after another look.
+    fn known(&self) -> Result<Option<Head>, Failure> {
+        Ok(match self.ledger.open()? {
+            State::Known(head, _, None) if head.tip.is_some() || self.has_just_looked() => Some(head),
+            _ => None,
+        })
+    }
+
+    /// Whether the bucket was looked at some seconds ago, at most.
+    pub(super) fn has_just_looked(&self) -> bool {
+        Date::now().as_millis().saturating_sub(self.looked.get()) < attached::EVERY_MS
     }
 
     /// The same, for who holds the lock: nothing is under way then.

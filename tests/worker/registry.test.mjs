@@ -99,3 +99,13 @@ test('to ask wakes no database, and is for administrators', async () => {
   for (const path of ['/v1/', '/metrics']) assert.equal(code(await get(path, { token: READ })), 'admin_token_needed');
   assert.equal((await send('GET', '/metrics', { token: WRITE })).headers.get('Content-Type'), 'text/plain; version=0.0.4; charset=utf-8');
 });
+
+test('metrics tell of so many databases at most, and how many they leave out', async () => {
+  for (let count = 4; count < 23; count++) assert.equal((await put(`many-${count}`, new Database().next())).status, 201);
+  const samples = await until('all have reported', async () => {
+    const samples = await metrics();
+    return samples.get('walferry_worker_databases{}') === 23 && samples;
+  });
+  assert.equal(samples.get('walferry_worker_databases_left_out{}'), 3);
+  assert.equal([...samples.keys()].filter((name) => name.startsWith('walferry_worker_txid')).length, 20);
+});

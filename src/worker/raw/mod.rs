@@ -18,7 +18,7 @@ mod underway;
 mod wal;
 
 pub(super) use database::put;
-pub(super) use place::{Place, Places, get};
+pub(super) use place::{Place, Places, WAL, get};
 pub(super) use underway::Underway;
 pub(super) use wal::post;
 
@@ -28,7 +28,6 @@ use super::failure::Failure;
 use super::json::answer;
 use super::upload::Accepted;
 use crate::replica::Position;
-use place::WAL;
 
 /// Where the replica stands, and where in the WAL.
 fn told(status: u16, position: Position, place: Option<&Place>) -> Result<Response, Failure> {

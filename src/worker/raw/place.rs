@@ -16,7 +16,7 @@ use crate::worker::query::Query;
 use crate::worker::replica::Replica;
 
 /// The header of answers that tells it: `salt1=…&salt2=…&offset=…&end=…`, to be sent as it is.
-pub(super) const WAL: &str = "Walferry-Wal";
+pub(in crate::worker) const WAL: &str = "Walferry-Wal";
 /// The ledger's note of it.
 const NOTE: &str = "wal";
 

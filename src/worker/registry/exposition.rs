@@ -29,9 +29,12 @@ const FAMILIES: [Family; 10] = [
         let page_size = u64::from(report.page_size?.get());
         number(page_size.saturating_mul(u64::from(report.commit)))
     }),
-    ("objects", "gauge", "Objects in R2, at all levels.", |report| {
-        number(report.segments)
-    }),
+    (
+        "objects",
+        "gauge",
+        "Objects at all levels, in R2 or kept by the database's own object.",
+        |report| number(report.segments),
+    ),
     ("stored_bytes", "gauge", "Their bytes.", |report| {
         number(report.bytes)
     }),
@@ -70,11 +73,21 @@ const FAMILIES: [Family; 10] = [
     ),
 ];
 
-/// All of them.
-pub(super) fn text(reports: &[Report]) -> String {
+/// Those reports, of so many databases.
+pub(super) fn text(reports: &[Report], databases: usize) -> String {
     let mut out = String::new();
-    head(&mut out, "databases", "gauge", "Databases that have reported.");
-    let _ = writeln!(out, "walferry_worker_databases {}", reports.len());
+    let left_out = databases.saturating_sub(reports.len());
+    for (name, help, count) in [
+        ("databases", "Databases that have reported.", databases),
+        (
+            "databases_left_out",
+            "Those of them that are not told of here, the last by name.",
+            left_out,
+        ),
+    ] {
+        head(&mut out, name, "gauge", help);
+        let _ = writeln!(out, "walferry_worker_{name} {count}");
+    }
     for (name, kind, help, value) in FAMILIES {
         head(&mut out, name, kind, help);
         for report in reports {

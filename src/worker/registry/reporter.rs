@@ -66,6 +66,11 @@ impl Reporter {
         self.changed();
     }
 
+    /// Whether an upload was refused that has not been reported.
+    pub(in crate::worker) fn has_refused(&self) -> bool {
+        !self.counted.borrow().refused.is_empty()
+    }
+
     /// Reports, if there is something new and the last report is not of this moment; nobody waits for it.
     pub(in crate::worker) fn report(&self, replica: &Replica) -> Result<(), Failure> {
         let now = Date::now().as_millis();
