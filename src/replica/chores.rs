@@ -105,6 +105,7 @@ impl<'a> Chores<'a> {
             .wholes()
             .filter(|(_, entry)| policy.retention_enabled && !entry.damaged)
             .filter_map(|(id, entry)| Some((id, after(entry.timestamp?, kept))))
+            .filter(|(_, due)| *due < Timestamp(i64::MAX))
             .collect();
         super::sort_by_key(&mut wholes, |(id, _)| (id.max, id.level));
         let base = wholes.iter().rposition(|(_, due)| *due <= now);
@@ -492,6 +493,31 @@ mod tests {
         catalog.get_mut(id(0, 3, 3)).unwrap().size = 5 * 1024 * 1024;
         assert!(matches!(next(&catalog, 10 * MINUTE - 1), Next::At(_)));
         assert_eq!(deletion(next(&catalog, 10 * MINUTE)), [id(0, 2, 2)]);
+    }
+
+    /// What is held twice goes all the same: otherwise a replica would be too long to work with within days.
+    #[test]
+    fn for_ever_is_every_moment_not_every_object() {
+        let policy = Policy {
+            retention: Duration::MAX,
+            ..Policy::default()
+        };
+        let mut catalog = catalog(&[(9, 1, 1, 0), (0, 2, 2, 0), (0, 3, 3, 0)]);
+        let (mut now, mut deleted) = (NOW, BTreeSet::new());
+        for _ in 0..200 {
+            now += HOUR;
+            settle(&mut catalog, &policy, Timestamp(now), &mut deleted);
+        }
+        assert_eq!(catalog.level(Level::RAW).count(), 0);
+        assert!(catalog.cover(Level::HISTORY, id(10, 2, 3)).is_some());
+        let snapshot = SegmentInfo {
+            id: id(9, 1, 3),
+            size: 9,
+            timestamp: Some(Timestamp(NOW)),
+        };
+        catalog.add(snapshot, Timestamp(NOW));
+        let far = Timestamp(NOW + 99 * 365 * DAY);
+        assert_eq!(next_chore(&catalog, &policy, far), Next::Never);
     }
 
     /// What Litestream has deleted raw is as fine as it gets.

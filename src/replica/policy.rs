@@ -10,9 +10,9 @@ pub struct Policy {
     pub levels: Vec<Duration>,
     /// How often a snapshot is taken of a database that changes.
     pub snapshot_interval: Duration,
-    /// For how long every moment can be restored.
+    /// For how long every moment can be restored; [`Duration::MAX`] is for ever, though not every object stays.
     pub retention: Duration,
-    /// Whether anything that is older is deleted.
+    /// Whether anything is deleted at all.
     pub retention_enabled: bool,
     /// How long raw segments stay after a level and a bundle hold what they hold.
     pub raw_retention: Duration,

@@ -8,6 +8,7 @@ use worker::{Bucket, Date, Env};
 use super::failure::Failure;
 use super::head::Head;
 use super::ledger::State;
+use super::r2::R2Store;
 use super::replica::Replica;
 use super::route::Db;
 use super::{bucket, rebuild};
@@ -66,6 +67,9 @@ pub(super) async fn head(replica: &Replica) -> Result<Head, Failure> {
         return Ok(head);
     }
     let before = match replica.ledger.open()? {
+        // What is open or kept here alone is of the database of this name: reading the other bucket would forget it.
+        State::Known(_, _, Some(_)) => return Err(taken(&replica.store)),
+        _ if !replica.ledger.all_kept()?.is_empty() => return Err(taken(&replica.store)),
         State::Known(head, ..) => head.position,
         State::Rebuilding(_) => Position::EMPTY,
     };
@@ -84,6 +88,14 @@ pub(super) async fn ring(replica: &Replica) -> bool {
         worker::console_error!("{} was not looked at: {}", replica.store.db(), failure.message());
     }
     has_followers
+}
+
+fn taken(store: &R2Store) -> Failure {
+    let db = store.db();
+    let message = format!(
+        "A database of our own has the name {db}, and segments that are in no bucket yet: attach under another name."
+    );
+    Failure::new(409, "name_taken", message)
 }
 
 fn fresh(replica: &Replica) -> Result<Option<Head>, Failure> {

@@ -39,6 +39,8 @@ pub(super) enum Fault {
     GoOn,
     /// By so many milliseconds the clock of leases is set ahead.
     Ahead(u64),
+    /// More segments than this are too many.
+    Most(usize),
     /// How often armed points were reached.
     Reached,
     /// What was asked of R2 and of the objects' storage since this was last asked.
@@ -64,6 +66,7 @@ thread_local! {
     static ARMED: RefCell<Option<(String, End)>> = const { RefCell::new(None) };
     static REACHED: Cell<u32> = const { Cell::new(0) };
     static GONE_ON: Cell<u32> = const { Cell::new(0) };
+    static MOST: Cell<Option<usize>> = const { Cell::new(None) };
     static AHEAD: Cell<u64> = const { Cell::new(0) };
     static COUNTS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
@@ -92,6 +95,11 @@ pub(super) fn ahead() -> u64 {
     AHEAD.get()
 }
 
+/// How many segments are not too many.
+pub(super) fn max_segments() -> Option<usize> {
+    MOST.get()
+}
+
 /// Counts what costs something.
 pub(super) fn count(what: &'static str, count: u64) {
     COUNTS.with_borrow_mut(|counts| {
@@ -112,6 +120,7 @@ impl Fault {
             ["arm", point, "wait"] => Ok(Self::Arm((*point).to_owned(), End::Wait)),
             ["go_on"] => Ok(Self::GoOn),
             ["ahead", by] => Ok(Self::Ahead(by.parse().unwrap_or_default())),
+            ["most", segments] => Ok(Self::Most(segments.parse().unwrap_or(usize::MAX))),
             ["reached"] => Ok(Self::Reached),
             ["counts"] => Ok(Self::Counts),
             ["keys"] => Ok(Self::Keys),
@@ -146,6 +155,7 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
         Fault::Arm(point, end) => ARMED.set(Some((point, end))),
         Fault::GoOn => GONE_ON.set(GONE_ON.get().saturating_add(1)),
         Fault::Ahead(by) => AHEAD.set(AHEAD.get().saturating_add(by)),
+        Fault::Most(segments) => MOST.set(Some(segments)),
         Fault::Counts => return Ok(Response::from_json(&COUNTS.take())?),
         Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
         Fault::Prove(times) => {

@@ -108,6 +108,13 @@ impl Ledger {
         Ok(note.and_then(|note| from_str(&note)))
     }
 
+    /// The same for what must not be forgotten: that it cannot be read is an error.
+    pub(super) fn sure_note<T: FromJson>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let note = self.text("SELECT note FROM notes WHERE name = ?", [name.into()])?;
+        note.map(|note| from_str(&note).ok_or_else(unreadable))
+            .transpose()
+    }
+
     pub(super) fn set_note(&self, name: &str, note: &impl Serialize) -> Result<(), Failure> {
         let text = serde_json::to_string(note).map_err(|_| unreadable())?;
         self.run(
@@ -120,13 +127,17 @@ impl Ledger {
         self.run("DELETE FROM notes WHERE name = ?", [name.into()])
     }
 
-    /// Notes that R2 may yet create an object that starts there: only there it is certain which one does.
+    /// Notes that R2 may yet create a raw segment that starts there: only there it is certain which one does. Of other
+    /// levels nothing is kept here.
     pub(super) fn set_late(&self, id: SegmentId) -> Result<(), Failure> {
-        self.set_note(LATE, &id.min)
+        match id.level {
+            Level::RAW => self.set_note(LATE, &id.min),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn is_late(&self, id: SegmentId) -> Result<bool, Failure> {
-        Ok(self.note(LATE)? == Some(id.min))
+        Ok(self.sure_note(LATE)? == Some(id.min))
     }
 
     /// Whether objects were added or forgotten since this was last asked.
@@ -281,15 +292,31 @@ impl Ledger {
     pub(super) fn all(&self, level: Option<Level>, after: Txid) -> Result<Vec<SegmentInfo>, Failure> {
         let mut all = self.page(level, after, None, PIECE)?;
         let mut last = 0;
-        while all.len().saturating_sub(last) >= PIECE as usize && all.len() <= MAX_SEGMENTS {
+        while all.len().saturating_sub(last) >= PIECE as usize && all.len() <= max_segments() {
             last = all.len();
             let cursor = all.last().map(|info| info.id);
             all.append(&mut self.page(level, after, cursor, PIECE)?);
         }
-        if all.len() > MAX_SEGMENTS {
+        if all.len() > max_segments() {
             return Err(too_many());
         }
         Ok(all)
+    }
+
+    /// Those that the newest state may be made of: of the raw ones, the first, which may be a whole database, and those
+    /// beyond what the levels lead to.
+    pub(super) fn newest(&self, after: Txid) -> Result<Vec<SegmentInfo>, Failure> {
+        let mut found = self.page(Some(Level::RAW), after, None, 1)?;
+        for level in Level::all().filter(|level| *level != Level::RAW) {
+            found.append(&mut self.all(Some(level), after)?);
+        }
+        let levels = found.iter().filter(|info| info.id.level != Level::RAW);
+        let led = levels.map(|info| info.id.max).max();
+        found.append(&mut self.all(Some(Level::RAW), led.unwrap_or_default().max(after))?);
+        if found.len() > max_segments() {
+            return Err(too_many());
+        }
+        Ok(found)
     }
 
     /// All of them, as steps.
@@ -384,18 +411,50 @@ impl Ledger {
         read_rows(rows, info)
     }
 
-    /// All that upkeep wants to know.
+    /// All that upkeep wants to know. Where that is too much, what it leaves out is raw: what comes next into a level is
+    /// there, then what may go, so that there is less the next time.
     pub(super) fn catalog(&self) -> Result<Catalog, Failure> {
         let mut catalog = Catalog::default();
+        let most = max_segments();
+        let read = self.take_into(&mut catalog, "level > 0", most)?;
+        let room = most.saturating_sub(read);
+        if room == 0 {
+            return Err(too_many());
+        }
+        if self.take_into(&mut catalog, "level = 0", room)? < room {
+            return Ok(catalog);
+        }
+        let raw: Vec<SegmentId> = catalog.level(Level::RAW).map(|(id, _)| id).collect();
+        raw.into_iter().for_each(|id| catalog.remove(id));
+        let levels = Level::all().filter(|level| (Level::RAW..Level::SNAPSHOT).contains(level));
+        let led = levels.filter_map(|level| catalog.frontier(level)).max();
+        let led = led.unwrap_or(Txid::ZERO);
+        let whole = format!("level = 0 AND min_txid = '{}'", Txid::FIRST);
+        let room = room.saturating_sub(self.take_into(&mut catalog, &whole, room / 2)?);
+        let next = format!("level = 0 AND max_txid > '{led}'");
+        let mut room = room.saturating_sub(self.take_into(&mut catalog, &next, room / 2)?);
+        for held in ["bundled IS NOT NULL", "bundled IS NULL"] {
+            let held = format!("level = 0 AND max_txid <= '{led}' AND {held}");
+            room = room.saturating_sub(self.take_into(&mut catalog, &held, room)?);
+        }
+        Ok(catalog)
+    }
+
+    /// Adds those that are so, at most so many; returns how many.
+    fn take_into(&self, catalog: &mut Catalog, are: &str, most: usize) -> Result<usize, Failure> {
+        // Beyond all raw ones, if none are wanted.
+        let start = if are == "level > 0" { (0, "g") } else { (-1, "") };
         let mut last: Option<SegmentId> = None;
         let mut count = 0usize;
         loop {
-            let [level, min, max] = last.map_or_else(|| [(-1).into(), "".into(), "".into()], key);
+            let limit = most.saturating_sub(count).min(PIECE as usize);
+            let [level, min, max] =
+                last.map_or_else(|| [i64::from(start.0).into(), start.1.into(), "".into()], key);
             let rows = self.text(
                 &format!(
                     "SELECT json_group_array(json_array({INFO}, since, bundled, damaged)) FROM (SELECT * FROM \
-                     objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND leaving IS NULL ORDER BY level, min_txid, \
-                     max_txid LIMIT {PIECE})"
+                     objects WHERE (level, min_txid, max_txid) > (?, ?, ?) AND {are} AND leaving IS NULL ORDER BY level, \
+                     min_txid, max_txid LIMIT {limit})"
                 ),
                 [level, min, max],
             )?;
@@ -409,11 +468,8 @@ impl Ledger {
             })?;
             last = rows.last().copied();
             count = count.saturating_add(rows.len());
-            if count > MAX_SEGMENTS {
-                return Err(too_many());
-            }
             if rows.len() < PIECE as usize {
-                return Ok(catalog);
+                return Ok(count);
             }
         }
     }
@@ -616,8 +672,20 @@ fn now() -> i64 {
     i64::try_from(Date::now().as_millis()).unwrap_or(i64::MAX)
 }
 
+#[cfg(not(feature = "fault-points"))]
+fn max_segments() -> usize {
+    MAX_SEGMENTS
+}
+
+/// Tests have no time to fill it.
+#[cfg(feature = "fault-points")]
+fn max_segments() -> usize {
+    super::fault_points::max_segments().unwrap_or(MAX_SEGMENTS)
+}
+
 fn too_many() -> Failure {
-    let message = format!("The replica has more than {MAX_SEGMENTS} segments: it needs compaction.");
+    let most = max_segments();
+    let message = format!("The replica has more than {most} segments: it needs compaction.");
     Failure::passing("replica_large", message)
 }
 

@@ -32,7 +32,13 @@ pub(super) async fn get(request: &Request, replica: &Replica) -> std::result::Re
             format_args!("transaction {from} is beyond that"),
         ));
     }
-    let plan = Box::pin(plan_without(&Known(replica), target, from, &Damage::default())).await?;
+    let plan = Box::pin(plan_without(
+        &Known(replica, target),
+        target,
+        from,
+        &Damage::default(),
+    ))
+    .await?;
     answer(&plan, 200, head)
 }
 
@@ -64,7 +70,7 @@ pub(super) async fn ask(
 }
 
 /// A replica as its object knows it: nothing is listed in R2.
-struct Known<'a>(&'a Replica);
+struct Known<'a>(&'a Replica, Target);
 
 #[async_trait(?Send)]
 impl Source for Known<'_> {
@@ -98,7 +104,12 @@ impl Store for Known<'_> {
 
 impl Known<'_> {
     fn all(&self, level: Option<Level>, after: Txid) -> Result<Vec<SegmentInfo>> {
-        let all = self.0.ledger.all(level, after);
+        let ledger = &self.0.ledger;
+        let mut all = ledger.all(level, after);
+        // For a state of the past any raw segment may matter; for the newest, few do.
+        if level.is_none() && self.1 == Target::Latest && all.is_err() {
+            all = ledger.newest(after);
+        }
         all.map_err(|failure| Error::Unavailable(failure.message().to_owned()))
     }
 }

@@ -15,7 +15,8 @@ use super::ledger::{Ledger, State};
 use super::lock::Guard;
 use super::r2::{Found, MAX_PAGE, R2Store};
 use super::upkeep;
-use crate::ltx::{Header, Trailer};
+use crate::ltx::{Header, Trailer, Txid};
+use crate::replica::Level;
 
 /// Requests to R2 that one of ours may make.
 const MAX_REQUESTS: usize = 800;
@@ -120,8 +121,16 @@ pub(super) async fn again(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -
             return Err(large());
         }
     }
-    let catalog = ledger.catalog()?;
-    for (id, _) in catalog.iter().filter(|(id, _)| !there.contains(id)) {
+    let mut known: Vec<_> = ledger.steps()?.into_iter().map(|step| step.id).collect();
+    for shelf in Level::shelves() {
+        known.extend(
+            ledger
+                .all(Some(shelf), Txid::ZERO)?
+                .into_iter()
+                .map(|info| info.id),
+        );
+    }
+    for id in known.into_iter().filter(|id| !there.contains(id)) {
         ledger.remove(id)?;
     }
     finish(ledger, store, guard).await

@@ -108,7 +108,11 @@ impl Replica {
             header: Some(header.clone()),
         };
         self.ledger.keep(&found, bytes)?;
-        self.ledger.set(&State::known(head, None))?;
+        if let Err(failure) = self.ledger.set(&State::known(head, None)) {
+            // Without the head it would be in the way of whoever sends it again.
+            self.ledger.remove(id)?;
+            return Err(failure);
+        }
         self.followers.tell(head.position, Some((&info, Some(&pushed))));
         Ok(())
     }
@@ -157,8 +161,11 @@ impl Replica {
             && crate::store::Store::stat(&self.store, tip).await?.is_none()
         {
             let guard = self.lock.enter().await?;
-            self.ledger.set(&State::Rebuilding(None))?;
-            self.settled(&guard).await?;
+            // Whoever was before us may have begun something, or found the same.
+            let head = self.settled(&guard).await?;
+            if head.tip == Some(tip) {
+                self.read_again(&guard).await?;
+            }
         }
         Ok(())
     }
@@ -166,8 +173,15 @@ impl Replica {
     /// Reads the bucket again, from its start.
     pub(super) async fn rebuild(&self) -> Result<Head, Failure> {
         let guard = self.lock.enter().await?;
-        self.ledger.open()?;
+        if let State::Known(head, _, Some(intent)) = self.ledger.open()? {
+            self.settle(&guard, head, &intent).await?;
+        }
+        self.read_again(&guard).await
+    }
+
+    /// Nothing may be open: it would be forgotten.
+    async fn read_again(&self, guard: &Guard<'_>) -> Result<Head, Failure> {
         self.ledger.set(&State::Rebuilding(None))?;
-        self.settled(&guard).await
+        self.settled(guard).await
     }
 }

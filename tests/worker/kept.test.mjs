@@ -162,6 +162,42 @@ test('what is kept is bounded: more goes into the bucket', async () => {
   assert.deepEqual((await get('/v1/bounded')).body.position, database.position);
 });
 
+test('where an upload was given up, a short one goes into the bucket: whatever came in between', async () => {
+  for (const [db, between] of [
+    ['late-rebuilt', async () => assert.equal((await json('POST', '/v1/late-rebuilt/rebuild')).status, 200)],
+    [
+      'late-snapshot',
+      async (database) => {
+        await get('/v1/late-snapshot');
+        await fault('arm/intent_recorded/panic');
+        assert.notEqual((await put('late-snapshot', database.snapshot())).status, 201);
+        await get('/v1/late-snapshot');
+      },
+    ],
+  ]) {
+    const database = new Database();
+    assert.equal((await put(db, database.next())).status, 201);
+    const other = database.copy();
+    await fault('arm/intent_recorded/panic');
+    assert.notEqual((await put(db, long(other))).status, 201);
+    await between(database);
+    const segment = database.next();
+    assert.equal((await put(db, segment)).status, 201);
+    assert((await keys(db)).includes(`${db}/000${segment.name}`), db);
+  }
+});
+
+test('a name whose object keeps segments is not attached to another bucket', async () => {
+  const { database, segments } = await filled('owned');
+  await restart({ ...TOKENS, WALFERRY_ATTACHED: 'owned=BUCKET/elsewhere' });
+  const refused = await get('/v1/owned');
+  assert.equal(refused.status, 409);
+  assert.equal(code(refused), 'name_taken');
+  await restart();
+  assert.deepEqual((await get('/v1/owned')).body.position, database.position);
+  for (const { name, bytes } of segments) assert((await fetched('owned', name)).bytes.equals(bytes));
+});
+
 test('a wrong setting is named, and nothing is taken in', async () => {
   await restart({ ...TOKENS, WALFERRY_SHORT_SEGMENTS: 'r2' });
   const answer = await put('settings', new Database().next());

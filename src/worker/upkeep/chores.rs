@@ -91,7 +91,7 @@ impl Desk<'_> {
     /// Learns which raw segments are in bundles, after the bucket was read.
     async fn learn(&self) -> Result<(), Failure> {
         let ledger = &self.replica.ledger;
-        if ledger.note::<bool>(LEARN)?.is_none() {
+        if ledger.sure_note::<bool>(LEARN)?.is_none() {
             return Ok(());
         }
         let catalog = ledger.catalog()?;

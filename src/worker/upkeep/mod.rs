@@ -156,8 +156,13 @@ impl Upkeep {
         let Ok(policy) = self.policy() else {
             return Ok(());
         };
-        if alarm.is_some() || !is_known {
+        if alarm.is_some() {
             return Ok(());
+        }
+        if !is_known {
+            // If nothing comes of what is open, what is kept would wait for ever.
+            let is_open = matches!(replica.ledger.open()?, State::Known(_, _, Some(_)));
+            return if is_open { self.added().await } else { Ok(()) };
         }
         let catalog = replica.ledger.catalog()?;
         if catalog.newest() > Txid::ZERO && next_chore(&catalog, &policy, chores::now()) != Next::Never {

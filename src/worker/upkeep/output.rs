@@ -52,7 +52,7 @@ pub(super) struct Output<'a> {
 impl Making {
     /// What a life before ours left.
     pub(super) fn left(ledger: &Ledger) -> Result<Option<Self>, Failure> {
-        ledger.note(MAKING)
+        ledger.sure_note(MAKING)
     }
 
     /// To be called when it is committed, or not there.

@@ -39,7 +39,7 @@ pub(super) fn policy(env: &Env) -> Result<Policy, String> {
         }
     }
     match variable(env, "WALFERRY_RETENTION") {
-        Some(text) if text == "forever" => policy.retention_enabled = false,
+        Some(text) if text == "forever" => policy.retention = Duration::MAX,
         Some(text) => {
             policy.retention = duration(&text).ok_or_else(|| {
                 wrong(
