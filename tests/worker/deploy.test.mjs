@@ -13,7 +13,7 @@ test('the wasm is small', (t) => {
   const packed = gzipSync(wasm, { level: 9 }).length;
   t.diagnostic(`${(wasm.length / 1000).toFixed(1)} kB raw, ${(packed / 1000).toFixed(1)} kB gzip`);
   // The aim is 300 kB. What reads JSON by generated code, or formats floating point, is 15 kB each.
-  assert(packed <= 292_000, `${packed} bytes`);
+  assert(packed <= 295_000, `${packed} bytes`);
 });
 
 test('wrangler would deploy it, with the page beside it', () => {
