@@ -16,6 +16,7 @@ use super::{Error, told};
 #[wasm_bindgen]
 #[expect(missing_debug_implementations, reason = "nothing to be seen")]
 pub struct Moment {
+    store: HttpStore,
     image: Rc<Distant<Rc<dyn Far>>>,
     reader: Reader<Distant<Rc<dyn Far>>>,
 }
@@ -25,12 +26,21 @@ impl Moment {
     /// The state that `state` names: `txid=…`, or `timestamp=…` for the last one at or before it.
     pub fn open(url: &str, database: &str, token: &str, state: String) -> Result<Moment, JsValue> {
         let open = || -> Result<Moment, Error> {
-            let store = HttpStore::new(url, database).authorized(token);
-            let image = Rc::new(Distant::open(Rc::new(AtOnce::new(store, &state)) as Rc<dyn Far>)?);
-            let reader = Reader::open(image.clone(), WasmOsCallback)?;
-            Ok(Self { image, reader })
+            let store = HttpStore::new(url, database);
+            let far = Rc::new(AtOnce::new(store.authorized(token), &state)) as Rc<dyn Far>;
+            let image = Rc::new(Distant::open(far)?);
+            let reader = Reader::open(image.clone(), WasmOsCallback);
+            let reader = reader.map_err(|error| image.take_failure().unwrap_or(error))?;
+            Ok(Self { store, image, reader })
         };
         open().map_err(|error| told::error(&error))
+    }
+
+    /// Reads with this token from now on.
+    pub fn authorize(&self, token: &str) {
+        let state = format!("txid={}", self.image.position().txid);
+        let store = self.store.authorized(token);
+        self.image.go_by(Rc::new(AtOnce::new(store, &state)));
     }
 
     /// As that of the local copy, but for the sum, which nobody has computed here; and whether every page that was read so far

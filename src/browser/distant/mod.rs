@@ -44,6 +44,11 @@ impl<S: Far> Distant<S> {
         })
     }
 
+    /// From now on, the same state is reached so.
+    pub fn go_by(&self, far: S) {
+        self.mapped.borrow_mut().go_by(far);
+    }
+
     /// The state.
     pub fn position(&self) -> Position {
         self.mapped.borrow().position()

@@ -17,8 +17,17 @@ export class Moments {
   }
 
   query([at, token, sql, parameters, limit]) {
-    const moment = this.#at(at, token);
-    return Object.assign(moment.query(sql, parameters, limit), { txid: moment.position().txid });
+    const run = () => Object.assign(this.#at(at, token).query(sql, parameters, limit), { txid: at.txid });
+    try {
+      return run();
+    } catch (error) {
+      // Where its pages were, they were merged and deleted: where they are now is asked once more.
+      const gone = error.code === 'NOT_FOUND' && this.#open.get(at.txid);
+      if (!gone) throw error;
+      this.#open.delete(at.txid);
+      gone.free();
+      return run();
+    }
   }
 
   close() {
@@ -29,15 +38,17 @@ export class Moments {
   #at({ txid, timestamp }, token) {
     const { url, database } = this.#place;
     const known = this.#open.get(txid);
-    if (known) return this.#last(txid, known);
+    if (known) return this.#last(txid, known, token);
     const moment = Moment.open(url, database, token, txid ? `txid=${txid}` : `timestamp=${encodeURIComponent(timestamp)}`);
+    moment.token = token;
     const found = moment.position().txid;
     const same = this.#open.get(found);
     if (same) moment.free();
-    return this.#last(found, same ?? moment);
+    return this.#last(found, same ?? moment, token);
   }
 
-  #last(txid, moment) {
+  #last(txid, moment, token) {
+    if (moment.token !== token) moment.authorize((moment.token = token));
     this.#open.delete(txid);
     this.#open.set(txid, moment);
     if (this.#open.size > KEPT) {
