@@ -78,6 +78,7 @@ impl Request<'_> {
             .open_with_async(self.method(), &self.url, false)
             .map_err(|error| self.invalid(&error))?;
         request.set_response_type(XmlHttpRequestResponseType::Arraybuffer);
+        request.set_timeout(self.timeout());
         for (name, value) in self.headers() {
             request
                 .set_request_header(name, &value)
@@ -157,18 +158,22 @@ impl Request<'_> {
         // What was fetched is kept in OPFS; the browser's cache would be a second copy.
         options.set_cache(RequestCache::NoStore);
         options.set_credentials(RequestCredentials::Omit);
-        let len = self
-            .range
-            .as_ref()
-            .map_or(0, |range| range.end.saturating_sub(range.start));
-        let longer = u32::try_from(len >> 20).unwrap_or(0).saturating_mul(TIMEOUT);
-        let timeout = AbortSignal::timeout_with_u32(TIMEOUT.saturating_add(longer));
+        let timeout = AbortSignal::timeout_with_u32(self.timeout());
         let signal = match self.signal {
             Some(signal) => AbortSignal::any(&Array::of2(signal, &timeout)),
             None => timeout,
         };
         options.set_signal(Some(&signal));
         Ok(scope().fetch_with_str_and_init(&self.url, &options))
+    }
+
+    fn timeout(&self) -> u32 {
+        let len = self
+            .range
+            .as_ref()
+            .map_or(0, |range| range.end.saturating_sub(range.start));
+        let longer = u32::try_from(len >> 20).unwrap_or(0).saturating_mul(TIMEOUT);
+        TIMEOUT.saturating_add(longer)
     }
 
     fn unreachable(&self, error: &JsValue) -> String {
