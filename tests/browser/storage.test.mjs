@@ -51,6 +51,37 @@ test('evicted, it is fetched again', async () => {
   assert.equal(await open(options), 3);
 });
 
+test('evicted while it is open: nothing wrong is answered, and opened again it is fetched again', async () => {
+  const options = await serve('evicted-open');
+  await page.evaluate(async (options) => (window.evicted = await walferry.open({ ...options, atOnce: false }), null), options);
+  await devtools.send('Storage.clearDataForOrigin', { origin: to.url, storageTypes: 'file_systems' });
+  const answer = await page.evaluate(() => walferry.refusal(evicted.query('select count(*) from t').then(({ rows }) => rows)));
+  assert.ok(answer.value === '3' || /^(STORAGE|NO_COPY|CLOSED|SQLITE_)/.test(answer.code), JSON.stringify(answer));
+  await page.evaluate(() => evicted.close());
+  const gone = await page.evaluate((options) => walferry.refusal(walferry.open({ ...options, offline: true })), options);
+  assert.equal(gone.code, 'NO_COPY');
+  assert.equal(await open(options), 3);
+});
+
+test('what another version of it has left is restored anew', async () => {
+  const options = await serve('foreign');
+  assert.equal(await open(options), 3);
+  const [before, after] = await page.evaluate(async ({ url, database }) => {
+    let folder = await navigator.storage.getDirectory();
+    for (const name of ['walferry', 'v1', `${encodeURIComponent(database)}@${encodeURIComponent(url)}`]) folder = await folder.getDirectoryHandle(name);
+    const file = await folder.getFileHandle('position');
+    const before = await (await file.getFile()).text();
+    const written = await file.createWritable({ keepExistingData: true });
+    await written.write({ type: 'write', position: 0, data: 'WFS9' });
+    await written.close();
+    return [before, await (await file.getFile()).text()].map((text) => text.slice(0, 4));
+  }, options);
+  assert.deepEqual([before, after], ['WFS1', 'WFS9']);
+  const refused = await page.evaluate((options) => walferry.refusal(walferry.open({ ...options, offline: true })), options);
+  assert.equal(refused.code, 'NO_COPY');
+  assert.equal(await open(options), 3);
+});
+
 test('tells how much there is, and asks to keep it', async () => {
   const told = await page.evaluate(async () => ({ ...(await walferry.storage()), asked: await walferry.persist() }));
   assert.ok(told.quota > 0 && told.usage >= 0, JSON.stringify(told));
@@ -97,5 +128,17 @@ test('a page without a secure context is told why', async () => {
   }, { url: to.url, database: 'small', token: READ });
   assert.deepEqual(refused.code, 'STORAGE');
   assert.match(refused.message, /https/);
+  await elsewhere.close();
+});
+
+test('a browser that is too old is told so, before anything is fetched', async () => {
+  const elsewhere = await tab(page.context(), to.url);
+  const refused = await elsewhere.evaluate(async (options) => {
+    AbortSignal.any = undefined;
+    const { open } = await import('/walferry/walferry.js');
+    return open(options).then(() => 'none', ({ code, message }) => ({ code, message }));
+  }, { url: to.url, database: 'small', token: READ });
+  assert.equal(refused.code, 'STORAGE');
+  assert.match(refused.message, /older than Chrome 116, Firefox 124 and Safari 17[.]4/);
   await elsewhere.close();
 });

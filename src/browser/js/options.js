@@ -39,9 +39,9 @@ export function checkQuery(sql, rows, least = 0) {
   if (rows !== undefined && !(Number.isSafeInteger(rows) && rows >= least)) throw new WalferryError('INVALID', `${rows} is no number of rows.`);
 }
 
-/** Without these the browser has no files for us. */
+/** Without these the browser has no files for us; the last that it learned is to give up a request for either of two reasons. */
 export function checkBrowser() {
-  if (globalThis.isSecureContext && globalThis.navigator?.locks && globalThis.navigator.storage?.getDirectory) return;
-  const why = globalThis.isSecureContext === false ? 'the page must be served by https, or from localhost' : 'this browser is too old: it has no private file system';
+  if (globalThis.isSecureContext && globalThis.navigator?.locks && globalThis.navigator.storage?.getDirectory && AbortSignal.any) return;
+  const why = globalThis.isSecureContext === false ? 'the page must be served by https, or from localhost' : 'this browser is older than Chrome 116, Firefox 124 and Safari 17.4';
   throw new WalferryError('STORAGE', `there is no place for a copy of the database: ${why}.`);
 }
