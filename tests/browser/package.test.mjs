@@ -1,9 +1,10 @@
 // The package as it is published: what is in it, how much it weighs, and that it works where it is installed.
 import assert from 'node:assert/strict';
-import { cpSync, existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { cpSync, existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { brotliCompressSync } from 'node:zlib';
+import { Miniflare } from 'miniflare';
 import { publint } from 'publint';
 import { formatMessage } from 'publint/utils';
 import { inRoot } from '../../scripts/lib/root.mjs';
@@ -91,6 +92,47 @@ for (const example of ['vite', 'react', 'webpack']) {
     await page.close();
   });
 }
+
+test('from another origin than the page it starts no worker, and says what helps', async () => {
+  const elsewhere = await files(inRoot('pkg'), { headers: { 'Access-Control-Allow-Origin': '*' } });
+  const dir = folder('elsewhere');
+  writeFileSync(join(dir, 'index.html'), '<!doctype html><link rel="icon" href="data:,">');
+  const page = await tab(chromium, await files(dir));
+  const refused = await page.evaluate(async ([elsewhere, url]) => {
+    const { open } = await import(`${elsewhere}/walferry.js`);
+    return open({ url, database: 'app' }).catch(({ name, code, message }) => ({ name, code, message }));
+  }, [elsewhere, server.url]);
+  assert.deepEqual([refused.name, refused.code], ['WalferryError', 'INVALID']);
+  assert.match(refused.message, /serve the package from the origin of the page/);
+  await page.close();
+});
+
+test('a Worker can import what it exports, from the archive', async () => {
+  const dir = folder('unpacked');
+  await run('tar', ['-xzf', archive, '-C', dir], dir);
+  const { exports } = JSON.parse(readFileSync(join(dir, 'package', 'package.json'), 'utf8'));
+  const scripts = ['.', './restore'].map((name) => join('package', exports[name].default ?? exports[name]));
+  const [whole, restore] = scripts.map((path) => `./${path}`);
+  const contents = `
+    import { open } from '${whole}';
+    import { openCopy } from '${restore}';
+    const where = { url: 'https://x.example', database: 'a' };
+    export default { fetch: async () => Response.json(await Promise.all([open, openCopy].map((open) => open(where).catch(({ code }) => code)))) };`;
+  const miniflare = new Miniflare({
+    modules: [
+      { type: 'ESModule', path: 'main.js', contents },
+      ...scripts.map((path) => ({ type: 'ESModule', path, contents: readFileSync(join(dir, path), 'utf8') })),
+    ],
+    compatibilityDate: '2026-04-20',
+    cf: false,
+    telemetry: { enabled: false },
+  });
+  try {
+    assert.deepEqual(await (await miniflare.dispatchFetch('http://localhost/')).json(), ['STORAGE', 'STORAGE']);
+  } finally {
+    await miniflare.dispose();
+  }
+});
 
 test('every path that it exports is there', () => {
   for (const target of Object.values(manifest.exports).flatMap((target) => (typeof target === 'string' ? [target] : Object.values(target)))) {

@@ -74,7 +74,13 @@ export class Tab {
     if (this.#worker || this.#stopped) return;
     this.#started = performance.now();
     const id = crypto.randomUUID();
-    const worker = (this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'walferry' }));
+    try {
+      this.#worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'walferry' });
+    } catch ({ message }) {
+      // Whoever made us knows us a moment later.
+      return queueMicrotask(() => this.#fail(new WalferryError('INVALID', `no worker could be started from ${import.meta.url}: serve the package from the origin of the page (${message}).`)));
+    }
+    const worker = this.#worker;
     const channel = (this.#channel = new BroadcastChannel(between(id)));
     const take = (from) => ({ data }) => {
       const post = (message) => from.postMessage(message);
