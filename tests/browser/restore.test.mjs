@@ -116,6 +116,30 @@ test('it is the file of the whole module: one goes on where the other has stoppe
   await page.close();
 });
 
+test('it waits for who is about to let go of the files', async () => {
+  const page = await user();
+  await page.evaluate(async ({ url, database }) => {
+    const script = `onmessage = async ({ data: path }) => {
+      if (!path) return self.handle.close();
+      let folder = await navigator.storage.getDirectory();
+      for (const name of path.slice(0, -1)) folder = await folder.getDirectoryHandle(name);
+      self.handle = await (await folder.getFileHandle(path.at(-1))).createSyncAccessHandle();
+      postMessage('held');
+    };`;
+    window.holder = new Worker(URL.createObjectURL(new Blob([script])));
+    holder.postMessage(['walferry', 'v1', `${encodeURIComponent(database)}@${encodeURIComponent(url)}`, 'db']);
+    await new Promise((resolve) => (holder.onmessage = resolve));
+    window.opening = call('open', { url, database, offline: true });
+  }, options);
+  await eventually(page, async () => (await navigator.locks.query()).held.some(({ name }) => name.endsWith(':leader')));
+  const early = await page.evaluate(() => Promise.race([opening, new Promise((later) => setTimeout(later, 500, 'waits'))]));
+  assert.equal(early, 'waits');
+  await page.evaluate(() => holder.postMessage(undefined));
+  assert.equal((await page.evaluate(() => opening)).txid, await server.txid());
+  await call(page, 'close');
+  await page.close();
+});
+
 test('its failures have codes', async () => {
   const page = await user();
   assert.equal((await call(page, 'open', { ...options, token: 'wrong' })).code, 'DENIED');

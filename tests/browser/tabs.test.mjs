@@ -115,19 +115,19 @@ for (const [how, end] of Object.entries(ends)) {
   });
 }
 
-test('the leader is frozen: another leads; it wakes as one of many', async () => {
-  const server = await serve('frozen');
+for (const many of [2, 5]) test(`the leader of ${many} is frozen: another leads; it wakes as one of many`, async () => {
+  const server = await serve(`frozen-${many}`);
   const bare = await bareBrowser();
-  const pages = await tabs(server, 2, bare);
+  const pages = await tabs(server, many, bare);
   const first = await leader(pages, server.name);
-  const [other] = pages.filter((page) => page !== first);
+  const others = pages.filter((page) => page !== first);
   await asking(first);
   await first.waitForFunction(() => asked.answers > 3, undefined, { polling: 50 });
-  await other.bringToFront();
+  await others[0].bringToFront();
   const devtools = await bare.newCDPSession(first);
   await devtools.send('Page.setWebLifecycleState', { state: 'frozen' });
-  assert.equal(await leader([other], server.name), other);
-  assert.equal(await count(other), 3);
+  const other = await leader(others, server.name);
+  for (const page of others) assert.equal(await count(page), 3);
   await server.run("insert into t (a) values ('four')");
   await server.settle();
   await other.evaluate(() => db.refresh());
@@ -139,6 +139,24 @@ test('the leader is frozen: another leads; it wakes as one of many', async () =>
   assert.equal(await count(first), 4);
   assert.equal(await leader(pages, server.name), other);
   await close(pages);
+});
+
+test('the leader is closed without a network: the next, which has no wasm yet, answers when there is one again', async () => {
+  const server = await serve('unplugged');
+  const pages = await tabs(server, 2);
+  const first = await leader(pages, server.name);
+  const [other] = pages.filter((page) => page !== first);
+  await chromium.setOffline(true);
+  try {
+    await first.close();
+    await other.evaluate(() => (window.counting = walferry.refusal(walferry.one('select count(*) from t')), null));
+    const early = await other.evaluate(() => Promise.race([counting, new Promise((later) => setTimeout(later, 1500, 'nothing'))]));
+    assert.equal(early, 'nothing');
+  } finally {
+    await chromium.setOffline(false);
+  }
+  assert.deepEqual(await other.evaluate(() => counting), { code: 'none', value: '3' });
+  await other.close();
 });
 
 test('the leader goes back and forth: it comes back from the cache, as one of many', async () => {

@@ -2,9 +2,8 @@
 import { Client } from './client.js';
 import init, { Session } from './engine.js';
 import { Methods } from './methods.js';
+import { patiently, sleep } from './patience.js';
 
-/** How long who led before may take to let go of the files, in milliseconds. */
-const PATIENCE = 30_000;
 /** How long the others may take to leave a copy that was deleted. */
 const FAREWELL = 1000;
 
@@ -16,7 +15,7 @@ export class Leader {
   /** Opens the copy as it is; there may be none. What the last leader was about goes on. */
   static async open({ engine, ...place }, page) {
     await load(engine, page);
-    const leader = new Leader(await opened(place), place, page);
+    const leader = new Leader(await patiently(() => Session.open(place.url, place.database)), place, page);
     await leader.#methods.resume(place);
     return leader;
   }
@@ -56,24 +55,18 @@ export class Leader {
   }
 }
 
-/** The module, which other workers of our page need not compile again. Where that fails, it comes as it can, or the failure is told. */
+/**
+ * The module, which other workers of our page need not compile again. Where that fails, it comes as it can, or the failure is told;
+ * but without a network, where another tab had it and we do not, the database is not over: it comes when there is one.
+ */
 async function load(engine, page) {
   const compiled = engine ?? (await WebAssembly.compileStreaming(fetch(new URL('./engine_bg.wasm', import.meta.url))).catch(() => {}));
-  await init(compiled && { module_or_path: compiled });
+  try {
+    await init(compiled && { module_or_path: compiled });
+  } catch (error) {
+    if (navigator.onLine !== false) throw error;
+    await sleep(1000);
+    return load(engine, page);
+  }
   if (compiled !== engine) page.tell({ engine: compiled });
 }
-
-/** The session, once whoever led before has let go: the browser ends its lock first, and its files a little later. */
-async function opened({ url, database }) {
-  const given = performance.now() + PATIENCE;
-  for (let pause = 5; ; pause = Math.min(pause * 2, 250)) {
-    try {
-      return await Session.open(url, database);
-    } catch (error) {
-      if (error.code !== 'LOCKED' || performance.now() > given) throw error;
-      await sleep(pause);
-    }
-  }
-}
-
-const sleep = (pause) => new Promise((resolve) => setTimeout(resolve, pause));

@@ -4,6 +4,7 @@ import { WalferryError, aborted, arrived, told } from './error.js';
 import { Live } from './live.js';
 import { leadership } from './names.js';
 import { checkBrowser, placeOf, tokenOf } from './options.js';
+import { patiently } from './patience.js';
 import init, { LocalCopy } from './restore-engine.js';
 import { until } from './signal.js';
 import { Updates } from './updates.js';
@@ -18,7 +19,8 @@ export async function openCopy({ token = '', wasm, onProgress, signal, offline =
   await until(init(wasm && { module_or_path: wasm }), signal);
   // As one of those that may have it open as a whole database.
   const letGo = await held(leadership(place), signal);
-  const copy = new Copy(await LocalCopy.open(place.url, place.database).catch((error) => (letGo(), fail(error))), place, given, letGo);
+  const opened = patiently(() => LocalCopy.open(place.url, place.database), signal);
+  const copy = new Copy(await opened.catch((error) => (letGo(), fail(signal?.aborted ? aborted() : error))), place, given, letGo);
   try {
     if (offline && !copy.position) throw new WalferryError('NO_COPY', 'there is no local copy of the database.');
     if (!offline) await copy.refresh({ onProgress, signal }).catch((error) => (error.code === 'DIVERGED' ? copy.restore({ onProgress, signal }) : fail(error)));
