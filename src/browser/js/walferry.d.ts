@@ -144,7 +144,7 @@ export interface Rows<Row extends readonly Value[] = Value[]> extends AsyncItera
 /** How following goes. */
 export interface FollowState {
   /**
-   * `live`: changes are pushed; `polling`: there is no way to push, so it is asked every two seconds; `connecting`, for the
+   * `live`: changes are pushed; `polling`: there is no way to push, so it is asked every `poll` milliseconds; `connecting`, for the
    * first time or again; `offline`: nothing answers, and it is tried again by and by.
    */
   status: 'connecting' | 'live' | 'polling' | 'offline';
