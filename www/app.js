@@ -1,5 +1,5 @@
 // The page: connect, choose, cross, work. What is shown when.
-import { open } from './walferry/walferry.js';
+import { open, persist } from './walferry/walferry.js';
 import * as address from './parts/address.js';
 import { Crossing } from './parts/crossing.js';
 import { Desk } from './parts/desk.js';
@@ -31,6 +31,7 @@ form.addEventListener('submit', (event) => {
   connect(address.ofForm(form));
 });
 element('disconnect').addEventListener('click', () => leave());
+element('delete-copy').addEventListener('click', () => leave({ deletes: true }));
 element('all-databases').addEventListener('click', () => leave().then(() => connect({ ...place, database: '' })));
 element('fleet-leave').addEventListener('click', () => leave());
 
@@ -73,6 +74,7 @@ async function opened(to, options) {
     if (!copy) throw error;
     return copy;
   });
+  persist().catch(() => {}); // where the browser will not, the copy may have to be fetched again
   element('connected-name').textContent = to.database;
   element('connected-host').textContent = new URL(to.url).host;
   document.title = `${to.database} · walferry`;
@@ -126,7 +128,7 @@ async function reopen() {
   }
 }
 
-async function leave() {
+async function leave({ deletes } = {}) {
   hideNotice();
   address.forget();
   for (const part of [bar, rest, pulse, moments]) part.close();
@@ -136,7 +138,7 @@ async function leave() {
   document.title = 'walferry';
   view('connect');
   form.elements.token.value = '';
-  await leaving?.close();
+  await (deletes ? leaving?.delete().catch((error) => notice(sentence(error))) : leaving?.close());
 }
 
 function view(name) {

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { inRoot } from '../../scripts/lib/root.mjs';
+import { ask as askWorker } from '../../www/parts/worker.js';
 import { browser, tab } from './support/chromium.mjs';
 import { ask } from './support/console.mjs';
-import { line, site } from './support/origin.mjs';
+import { between, line, site } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
 
 const to = await worker();
@@ -129,6 +130,27 @@ test('two tabs: both answer, and the second goes on when the first has left', as
   await second.locator('#result [role=gridcell]', { hasText: 'thing 1' }).first().waitFor();
   await first.close();
   await second.close();
+});
+
+test('the copy is deleted on request: without the Worker there is nothing then', async () => {
+  const page = await tab(chromium, address());
+  await page.locator('#workbench').waitFor();
+  await page.locator('#delete-copy').click();
+  await page.locator('#connect').waitFor();
+  const code = await page.evaluate(async (options) => {
+    const { open } = await import('/walferry/walferry.js');
+    return open(options).then(() => 'none', ({ code }) => code);
+  }, { url: to.url, database: 'shop', offline: true });
+  assert.equal(code, 'NO_COPY');
+  assert.deepEqual(page.complaints, []);
+  await page.close();
+});
+
+test('a path in the address of the Worker is part of it', async () => {
+  const asked = [];
+  const url = await between(to.url, (path, body) => (asked.push(path), body));
+  for (const end of ['', '/']) await askWorker({ url: `${url}/behind/this${end}`, token: '' }, 'shop').catch(() => {});
+  assert.deepEqual(asked, ['/behind/this/v1/shop', '/behind/this/v1/shop']);
 });
 
 test('its picture', async () => {

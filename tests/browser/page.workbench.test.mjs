@@ -202,6 +202,7 @@ test('a database answers before it is here, and shows how much of it has come', 
   assert.equal(await page.locator('#position-sum').textContent(), 'when all is here');
   way.release();
   await page.locator('#rest').waitFor({ state: 'hidden' });
+  assert.match(await page.locator('#rest-figures').textContent(), /^[\d.]+ MB of [\d.]+ MB · [\d.]+ [kM]?B\/s · \d+ s left$/);
   assert.match(await page.locator('#position-sum').textContent(), /^[0-9a-f]{16}$/);
   assert.deepEqual(page.complaints, []);
   await page.close();

@@ -62,7 +62,9 @@ test('ships the rows of an application every second, and ends all on SIGTERM', a
   assert.notEqual(sql(join(folder, 'copy.db'), 'select count(*) from ticket'), '[(0,)]');
   assert.equal(sql(join(folder, 'copy.db'), 'pragma integrity_check'), "[('ok',)]");
   const site = await fetch(at.url);
-  assert.match(site.headers.get('content-security-policy'), /wasm-unsafe-eval/);
+  const policy = site.headers.get('content-security-policy');
+  assert.match(policy, /script-src 'self' 'wasm-unsafe-eval';/);
+  assert.doesNotMatch(policy, /'unsafe-(inline|eval)'/);
   assert.match(await site.text(), /<html/i);
   child.kill('SIGTERM');
   assert.deepEqual(await child.exited, [0, null]);

@@ -2,9 +2,10 @@
 
 /** The answer to a GET of `path`; an error with the Worker's own sentence otherwise. */
 export async function ask({ url, token }, path, { signal } = {}) {
+  const { origin, pathname } = new URL(url);
   let answer;
   try {
-    answer = await fetch(new URL(`/v1/${path}`, url), { signal, cache: 'no-store', headers: token ? { Authorization: `Bearer ${token}` } : {} });
+    answer = await fetch(`${origin}${pathname.replace(/\/+$/, '')}/v1/${path}`, { signal, cache: 'no-store', headers: token ? { Authorization: `Bearer ${token}` } : {} });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw Object.assign(new Error(`${new URL(url).host} cannot be reached`), { code: 'UNREACHABLE' });

@@ -131,6 +131,10 @@ mod tests {
             let record = state.encode();
             assert_eq!(record.len(), State::LEN);
             assert_eq!(State::decode(&record), Some(state));
+            let mut foreign = record[..State::LEN - 8].to_vec();
+            foreign[3] = b'9';
+            foreign.extend_from_slice(&check(&foreign));
+            assert_eq!(State::decode(&foreign), None, "another version's");
             for at in 0..record.len() {
                 let mut other = record.clone();
                 other[at] ^= 0x10;
