@@ -51,18 +51,6 @@ test('evicted, it is fetched again', async () => {
   assert.equal(await open(options), 3);
 });
 
-test('evicted while it is open: nothing wrong is answered, and opened again it is fetched again', async () => {
-  const options = await serve('evicted-open');
-  await page.evaluate(async (options) => (window.evicted = await walferry.open({ ...options, atOnce: false }), null), options);
-  await devtools.send('Storage.clearDataForOrigin', { origin: to.url, storageTypes: 'file_systems' });
-  const answer = await page.evaluate(() => walferry.refusal(evicted.query('select count(*) from t').then(({ rows }) => rows)));
-  assert.ok(answer.value === '3' || /^(STORAGE|NO_COPY|CLOSED|SQLITE_)/.test(answer.code), JSON.stringify(answer));
-  await page.evaluate(() => evicted.close());
-  const gone = await page.evaluate((options) => walferry.refusal(walferry.open({ ...options, offline: true })), options);
-  assert.equal(gone.code, 'NO_COPY');
-  assert.equal(await open(options), 3);
-});
-
 test('what another version of it has left is restored anew', async () => {
   const options = await serve('foreign');
   assert.equal(await open(options), 3);
