@@ -177,7 +177,12 @@ impl Session {
         let mut run = || -> Result<bool, Error> {
             let given = parameters(given)?;
             let reader = self.reader(&self.statements.watcher)?;
-            let (truncated, pages) = reader.watch(sql, &given, limit, &mut table)?;
+            let watched = reader.watch(sql, &given, limit, &mut table);
+            if reader.is_in_transaction() {
+                // Nobody would end it.
+                self.statements.watcher.take();
+            }
+            let (truncated, pages) = watched?;
             self.unwatch(id);
             self.statements.watched.borrow_mut().push((id, pages));
             Ok(truncated)
@@ -234,6 +239,17 @@ impl Session {
     /// Ends a cursor early.
     pub fn leave(&self, id: u32) {
         self.statements.take(id);
+    }
+
+    /// Whether a statement has begun a transaction that is open.
+    pub fn is_in_transaction(&self) -> bool {
+        let reader = self.statements.reader.borrow();
+        reader.as_ref().is_some_and(|reader| reader.is_in_transaction())
+    }
+
+    /// Whether anything keeps the copy at its state.
+    pub fn is_being_read(&self) -> bool {
+        self.copy.database.is_being_read()
     }
 
     /// Ends open transactions, so that nothing waits for them.

@@ -89,6 +89,11 @@ impl<I: Image + 'static> Reader<I> {
         run().map_err(|fault| self.told(fault))
     }
 
+    /// Whether a transaction is open.
+    pub fn is_in_transaction(&self) -> bool {
+        !self.connection.is_autocommit()
+    }
+
     /// As [`Reader::query`], and which pages the answer was read from.
     pub fn watch(
         &self,

@@ -301,6 +301,41 @@ test('a transaction is of one tab; it holds the state for five seconds, and ends
   await first.close();
 });
 
+test('a transaction is what SQLite says, however it was begun and ended', async () => {
+  const server = await serve('begun');
+  const pages = [await opened('begun'), await opened('begun')];
+  const [one, other] = pages;
+  // Ended as it may be, it is nobody's any more.
+  await one.evaluate(async () => {
+    for (const sql of ['savepoint s', 'release s', '/* here */ begin', 'savepoint t', 'rollback to t', '-- done\ncommit']) await db.query(sql);
+  });
+  await other.evaluate(async () => {
+    await db.query('begin');
+    await db.query('commit');
+    db.subscribe('begin', [], () => {});
+    for await (const _ of db.iterate('/* rows */ begin'));
+    await db.query('end');
+  });
+  // Begun as it may be, it ends with its tab.
+  await one.evaluate(async () => {
+    await db.query('-- there\nbegin');
+    await db.query('select * from t');
+  });
+  await server.run("insert into t (name) values ('four')");
+  await server.settle();
+  await one.close();
+  assert.equal(await other.evaluate(async () => (await db.refresh(), walferry.one('select count(*) from t'))), 4);
+  // What is no transaction keeps nothing for ever either.
+  await other.evaluate(async () => {
+    await db.query('pragma locking_mode=exclusive');
+    await db.query('select * from t');
+  });
+  await server.run("insert into t (name) values ('five')");
+  await server.settle();
+  assert.equal(await other.evaluate(async () => (await db.refresh(), walferry.one('select count(*) from t'))), 5);
+  await other.close();
+});
+
 test('the database as it was, beside what it is', async () => {
   const server = await serve('past');
   const page = await opened('past');

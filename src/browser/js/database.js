@@ -63,7 +63,7 @@ export class Database extends EventTarget {
     // A transaction is of one connection: it cannot go on with the next leader.
     const again = !this.#transaction;
     if (/^\s*(begin|savepoint)\b/i.test(sql)) this.#transaction = true;
-    if (/^\s*(commit|end|rollback)\b/i.test(sql)) this.#transaction = false;
+    if (/^\s*(commit|end|rollback(?!\s+(transaction\s+)?to))\b/i.test(sql)) this.#transaction = false;
     return this.#remote.call('query', [sql, parameters, limit], { signal, again }).catch((error) => {
       if (error.code === 'POSITION_MOVED') this.#transaction = false;
       throw error;

@@ -25,7 +25,7 @@ export class Methods {
   #hydration;
   #subscriptions;
   #moments;
-  #transaction = new Transaction(() => this.#session.query('rollback'));
+  #transaction = new Transaction(() => this.#session.is_in_transaction(), () => this.#session.query('rollback'));
   #followers = new Set();
   #cursors = new Map();
 
@@ -87,15 +87,15 @@ export class Methods {
     return this.#read(signal, () => {
       const cursor = this.#session.cursor(sql, parameters, skip);
       this.#cursors.set(cursor, { client, opened: performance.now() });
-      return { txid: this.#session.position().txid, ...this.#more(cursor, batch) };
+      return { txid: this.#session.position().txid, ...this.#more(cursor, batch, client) };
     });
   }
 
-  async more([cursor, batch], { signal }) {
+  async more([cursor, batch], { client, signal }) {
     // A statement that has begun would not survive that it cannot go on.
     await until(this.#hydration.clear(), signal);
     try {
-      return this.#more(cursor, batch);
+      return this.#more(cursor, batch, client);
     } catch (error) {
       throw error.code === 'ON_ITS_WAY' ? moved() : error;
     }
@@ -224,7 +224,7 @@ export class Methods {
     }
   }
 
-  #more(cursor, batch) {
+  #more(cursor, batch, client) {
     try {
       const rows = this.#session.more(cursor, batch);
       if (rows.done) this.#cursors.delete(cursor);
@@ -232,16 +232,22 @@ export class Methods {
     } catch (error) {
       this.#cursors.delete(cursor);
       throw error;
+    } finally {
+      this.#transaction.note(client);
     }
   }
 
   /** Tells everybody when this has brought another state, even where it failed in the end. */
   async #move(change) {
     const before = this.#session.position();
+    const begun = performance.now();
     // Cursors and a transaction keep the copy where it is. Not for ever: who goes on then is told, or reads on from another.
     const hurry = setInterval(() => {
       this.#transaction.hurry(HOLD);
       for (const [cursor, { opened }] of this.#cursors) if (performance.now() - opened > HOLD) this.leave([cursor]);
+      // Nobody's: a pragma can make SQLite keep its lock.
+      const isNobodys = !this.#transaction.begun && !this.#cursors.size && this.#session.is_being_read();
+      if (isNobodys && performance.now() - begun > HOLD) this.#session.end_statements();
     }, HOLD / 10);
     try {
       return await change();

@@ -6,12 +6,15 @@ const BEGINS = /^\s*(begin|savepoint)\b/i;
 const ENDS = /^\s*(commit|end|rollback(?!\s+(transaction\s+)?to))\b/i;
 
 export class Transaction {
+  #isOpen;
   #rollBack;
   #owner;
   #began;
   #moved = new WeakSet();
 
-  constructor(rollBack) {
+  /** `isOpen()` says whether SQLite has one, `rollBack()` ends it. */
+  constructor(isOpen, rollBack) {
+    this.#isOpen = isOpen;
     this.#rollBack = rollBack;
   }
 
@@ -26,10 +29,17 @@ export class Transaction {
     const ends = ENDS.test(sql);
     if (this.#moved.delete(client) && !begins) throw new WalferryError('POSITION_MOVED', 'the database has moved on, and the transaction has ended with its state; begin again.');
     if ((begins || ends) && this.#owner && this.#owner !== client) throw new WalferryError('SQLITE_BUSY', 'another tab is in a transaction; try again when it has ended.');
-    const result = query();
-    if (begins && !this.#owner) [this.#owner, this.#began] = [client, performance.now()];
-    else if (ends) this.#owner = undefined;
-    return result;
+    try {
+      return query();
+    } finally {
+      this.note(client);
+    }
+  }
+
+  /** After whatever a client has run: SQL can begin and end one in more ways than can be seen in it. */
+  note(client) {
+    if (!this.#isOpen()) this.#owner = undefined;
+    else if (!this.#owner) [this.#owner, this.#began] = [client, performance.now()];
   }
 
   /** Something waits for its end: it ends if it is older than this, in milliseconds. */
