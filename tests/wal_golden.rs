@@ -246,7 +246,7 @@ fn reading_goes_on_where_an_earlier_reader_came_to() {
     for golden in goldens() {
         let all = read_whole(&golden.wal).unwrap();
         for (at, transaction) in all.iter().enumerate() {
-            let cursor = transaction.end.clone();
+            let cursor = transaction.end;
             let offset = frame_offset(cursor.page_size, cursor.frame + 1) as usize;
             let mut reader = Reader::resume(cursor, None, NO_LIMIT);
             reader.push(&golden.wal[offset..]);

@@ -61,6 +61,7 @@ test('is there again after a reload, and without the server; live again when the
   await page.locator('#workbench').waitFor();
   await page.reload();
   await page.locator('#workbench').waitFor();
+  await page.locator('#position-sum', { hasNotText: 'when all is here' }).waitFor({ state: 'attached' });
   // From now on the Worker's data cannot be reached; the page itself can.
   way.cut();
   await page.reload();
