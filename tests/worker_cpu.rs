@@ -15,7 +15,6 @@ use std::fs;
 use std::time::Duration;
 
 use support::Worker;
-use support::inspector::Profiler;
 use walferry::ltx::{
     Codec, Compressor, DbSum, Encoder, Header, PageCrc, PageSize, Pgno, Sums, Timestamp, Txid,
 };
@@ -229,29 +228,6 @@ fn an_upload_of_64_pages_takes_few_milliseconds_of_cpu() {
             println!("{name}: {count} uploads of {PAGES} pages, {bytes} bytes each: {upload:.2} ms of CPU; a request that reads nothing takes {question:.2}");
             assert_eq!(bytes <= 64 << 10, name == "kept", "{bytes}");
             assert!(upload <= limit, "{upload} ms");
-        }
-    });
-}
-
-/// Without HTTP, the disk, and the simulation of R2, which are not the Worker's. This is time and not CPU time: it says
-/// something on a machine that does nothing else.
-#[test]
-fn of_it_the_isolate_takes() {
-    let count = requests();
-    let state = tempfile::tempdir().unwrap();
-    let port = support::s3::free_port();
-    let worker = Worker::start_inspected(state.path(), port);
-    runtime().block_on(async {
-        let client = client();
-        for (name, words) in [("kept", 8), ("bucket", 1)] {
-            let (mut uploaders, _) = uploaders(&client, &worker, name, words, count).await;
-            let profiler = Profiler::start(port).await;
-            for at in 0..count {
-                uploaders[(at / EACH) as usize].put().await;
-            }
-            let busy = each(profiler.stop().await, count);
-            println!("{name}: of an upload, the isolate takes {busy:.2} ms");
-            assert!(busy > 0.1, "{busy}");
         }
     });
 }

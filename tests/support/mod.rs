@@ -10,7 +10,6 @@
 
 pub mod azure;
 pub mod fleet;
-pub mod inspector;
 pub mod litestream;
 pub mod proxy;
 pub mod running;
@@ -233,11 +232,6 @@ impl Worker {
     /// One whose faults can be asked for.
     pub fn start_with_faults(state: &Path) -> Self {
         Self::run(state, 0, &[], &["--faults"])
-    }
-
-    /// One that a debugger looks into on this port.
-    pub fn start_inspected(state: &Path, port: u16) -> Self {
-        Self::run(state, 0, &[], &["--inspect", &port.to_string()])
     }
 
     pub fn launch(state: &Path, port: u16, variables: &[(&str, &str)]) -> Self {
