@@ -9,6 +9,7 @@ import { inRoot } from '../../scripts/lib/root.mjs';
 import { browser, tab } from '../../tests/browser/support/chromium.mjs';
 import { files } from '../../tests/browser/support/origin.mjs';
 import { folder } from '../../tests/browser/support/packed.mjs';
+import { shop } from '../../tests/browser/support/shop.mjs';
 import { READ, replicate, source, worker } from '../../tests/browser/support/source.mjs';
 
 const ROWS = Number(process.env.ROWS ?? 490_000); // 100 MiB
@@ -17,14 +18,7 @@ const ROUNDS = Number(process.env.ROUNDS ?? 5);
 const to = await worker();
 const server = await source(to, 'lz4', { shipper: ['--codec', 'lz4'] });
 after(() => server.stop());
-// Text, numbers and an index, as in a shop; each text is of words, so that there is something to compress.
-await server.run(
-  'create table item (id integer primary key, code text, price integer, sold integer, note text)',
-  `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${ROWS})
-   insert into item select i, printf('%08x', i * 2654435761 % 4294967296), abs(random()) % 100000, i % 365,
-     'item ' || hex(randomblob(24)) || ' of warehouse ' || (i % 17) || ', to be sent ' || (i % 365) || ' days after the order, ' || hex(randomblob(16)) from n`,
-  'create index item_code on item (code)',
-);
+await server.run(...shop(ROWS));
 await server.ship();
 const MiB = (await server.content()).size / 2 ** 20;
 const deflated = replicate(server.path, `${to.url}/v1/deflate`);

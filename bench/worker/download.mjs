@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { test } from 'node:test';
 import { walferry } from '../../scripts/lib/root.mjs';
+import { shop } from '../../tests/browser/support/shop.mjs';
 import { source } from '../../tests/browser/support/source.mjs';
 import { READ, WRITE, worker } from '../../tests/worker/support/worker.mjs';
 import { cpu, memory } from '../processes.mjs';
@@ -19,15 +20,7 @@ for (const codec of ['deflate', 'lz4']) {
     const to = await worker();
     const server = await source(to, codec);
     try {
-      // Text, numbers and an index, as in a shop; a thousand rows take some 178 kB.
-      const rows = Math.round((GIB * 2 ** 30) / 178);
-      await server.run(
-        'create table item (id integer primary key, code text, price integer, sold integer, note text)',
-        `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${rows})
-         insert into item select i, printf('%08x', i * 2654435761 % 4294967296), abs(random()) % 100000, i % 365,
-           'item ' || hex(randomblob(24)) || ' of warehouse ' || (i % 17) || ', to be sent ' || (i % 365) || ' days after the order, ' || hex(randomblob(16)) from n`,
-        'create index item_code on item (code)',
-      );
+      await server.run(...shop(Math.round((GIB * 2 ** 30) / 178)));
       const expected = await server.content();
       const url = `${to.url}/v1/${codec}`;
       execFileSync(walferry, ['replicate', '--once', '--codec', codec, server.path, url], { env: { ...process.env, WALFERRY_TOKEN: WRITE, LOG_LEVEL: 'warn' } });

@@ -176,7 +176,7 @@ fn pack(page: &[u8], out: &mut Vec<u8>, table: &mut CompressTable) -> std::io::R
 }
 
 // In WebAssembly, this crate is compiled to be small and the libraries to be fast. What is called by a pointer is not taken in
-// by the caller, which would make it small and half as fast.
+// by the caller, where it would be compiled to be small.
 type Lz4 = fn(&[u8], &mut [u8]) -> std::result::Result<usize, DecompressError>;
 type Inflate = fn(&mut DecompressorOxide, &[u8], &mut [u8], usize, u32) -> (TINFLStatus, usize, usize);
 

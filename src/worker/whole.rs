@@ -33,7 +33,7 @@ const PARALLEL: usize = 2;
 const READ: u64 = 4 << 20;
 /// With indexes and small segments.
 const MEMORY: u64 = 24 << 20;
-/// What the CPU time that Cloudflare gives by default is enough for.
+/// What the CPU time that Cloudflare gives by default is enough for, if pages are packed by LZ4; by deflate it is less.
 const MAX_SIZE: u64 = 2 << 30;
 /// A variable: the same, where there is more.
 const MAX_DOWNLOAD: &str = "WALFERRY_MAX_DOWNLOAD_BYTES";

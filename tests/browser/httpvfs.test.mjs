@@ -8,6 +8,7 @@ import { inRoot } from '../../scripts/lib/root.mjs';
 import { browser, tab } from './support/chromium.mjs';
 import { between, files } from './support/origin.mjs';
 import { folder } from './support/packed.mjs';
+import { shop } from './support/shop.mjs';
 import { READ, source, worker } from './support/source.mjs';
 import { prepare } from './support/tabs.mjs';
 
@@ -16,14 +17,7 @@ const ROWS = Number(process.env.ROWS ?? 60_000);
 const to = await worker();
 const server = await source(to, 'shop');
 after(() => server.stop());
-// As the benchmark has it: numbers, an index, and text of words and digits.
-await server.run(
-  'create table item (id integer primary key, code text, price integer, sold integer, note text)',
-  `with recursive n(i) as (select 1 union all select i + 1 from n where i < ${ROWS})
-   insert into item select i, printf('%08x', i * 2654435761 % 4294967296), abs(random()) % 100000, i % 365,
-     'item ' || hex(randomblob(24)) || ' of warehouse ' || (i % 17) || ', to be sent ' || (i % 365) || ' days after the order, ' || hex(randomblob(16)) from n`,
-  'create index item_code on item (code)',
-);
+await server.run(...shop(ROWS));
 await server.ship();
 const { size } = await server.content();
 const chromium = await browser();

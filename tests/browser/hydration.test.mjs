@@ -28,3 +28,16 @@ test('who waits for the whole is told what does not pass by itself, and waits fo
     assert.equal(attempts, 3);
   }
 });
+
+test('who waits for the whole is told when it can go on no more', async () => {
+  const session = {
+    position: () => ({ whole: false, sum: null }),
+    authorize() {},
+    hydrate: async () => Promise.reject(Object.assign(new Error('damaged'), { code: 'DAMAGED' })),
+    forget() {
+      throw Object.assign(new Error('no more files'), { code: 'STORAGE' });
+    },
+  };
+  const hydration = new Hydration(session, { token: async () => 'token', alone: (change) => change(), tell() {} });
+  await assert.rejects(hydration.whole(), { code: 'STORAGE' });
+});

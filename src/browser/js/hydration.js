@@ -40,7 +40,7 @@ export class Hydration {
       this.start();
       await new Promise((resolve, reject) => {
         this.#waiting.add(reject);
-        this.#running.then(resolve).finally(() => this.#waiting.delete(reject));
+        this.#running.then(resolve, reject).finally(() => this.#waiting.delete(reject));
       });
     }
   }
