@@ -92,29 +92,12 @@ impl DurableObject for Database {
     /// It is time for upkeep.
     async fn alarm(&self) -> worker::Result<Response> {
         count!("alarms", 1);
-        self.ledger
-            .open()
-            .map_err(|failure| failure.message().to_owned())?;
-        let name = self.ledger.note::<String>(NAME);
-        let name = name.map_err(|failure| failure.message().to_owned())?;
-        let db = name.and_then(|name| Db::parse(&name).ok());
-        if let Some(db) = db {
-            let replica = self
-                .replica(&db)
-                .map_err(|failure| failure.message().to_owned())?;
-            if replica.store.is_attached() {
-                if attached::ring(&replica).await {
-                    self.upkeep
-                        .wake_in(attached::EVERY_MS)
-                        .await
-                        .map_err(to_runtime)?;
-                }
-            } else {
-                self.upkeep.ring(&replica).await?;
-            }
-            self.reporter.changed();
-            let _ = self.reporter.report(&replica);
-        }
+        #[cfg(feature = "fault-points")]
+        super::fault_points::alarm_begins();
+        let kept = self.keep_up().await;
+        #[cfg(feature = "fault-points")]
+        super::fault_points::alarm_ends();
+        kept?;
         Response::empty()
     }
 
@@ -157,6 +140,34 @@ impl Database {
             self.set_name(db)?;
         }
         self.upkeep.added().await
+    }
+
+    /// What an alarm is for.
+    async fn keep_up(&self) -> worker::Result<()> {
+        self.ledger
+            .open()
+            .map_err(|failure| failure.message().to_owned())?;
+        let name = self.ledger.note::<String>(NAME);
+        let name = name.map_err(|failure| failure.message().to_owned())?;
+        let db = name.and_then(|name| Db::parse(&name).ok());
+        if let Some(db) = db {
+            let replica = self
+                .replica(&db)
+                .map_err(|failure| failure.message().to_owned())?;
+            if replica.store.is_attached() {
+                if attached::ring(&replica).await {
+                    self.upkeep
+                        .wake_in(attached::EVERY_MS)
+                        .await
+                        .map_err(to_runtime)?;
+                }
+            } else {
+                self.upkeep.ring(&replica).await?;
+            }
+            self.reporter.changed();
+            let _ = self.reporter.report(&replica);
+        }
+        Ok(())
     }
 
     /// Whether nothing was ever written, and nothing is under way: whoever may read any name leaves no trace then.

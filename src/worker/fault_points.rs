@@ -68,6 +68,7 @@ thread_local! {
     static GONE_ON: Cell<u32> = const { Cell::new(0) };
     static MOST: Cell<Option<usize>> = const { Cell::new(None) };
     static AHEAD: Cell<u64> = const { Cell::new(0) };
+    static OF_ALARM: Cell<u64> = const { Cell::new(0) };
     static COUNTS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -100,8 +101,24 @@ pub(super) fn max_segments() -> Option<usize> {
     MOST.get()
 }
 
+/// From here on, what is asked of R2 is of an alarm; of several, if others ring meanwhile.
+pub(super) fn alarm_begins() {
+    OF_ALARM.set(0);
+}
+
+/// Counts the requests of the alarm that made most.
+pub(super) fn alarm_ends() {
+    COUNTS.with_borrow_mut(|counts| {
+        let most = counts.entry("most_of_an_alarm").or_default();
+        *most = OF_ALARM.get().max(*most);
+    });
+}
+
 /// Counts what costs something.
 pub(super) fn count(what: &'static str, count: u64) {
+    if what.starts_with("r2_") {
+        OF_ALARM.set(OF_ALARM.get().saturating_add(count));
+    }
     COUNTS.with_borrow_mut(|counts| {
         let counted = counts.entry(what).or_default();
         *counted = counted.saturating_add(count);

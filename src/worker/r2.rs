@@ -205,6 +205,7 @@ impl R2Store {
         before: usize,
         part: Data,
     ) -> Result<String> {
+        count!("r2_put", 1);
         let upload = self.multipart(id, name)?;
         let sent = upload.upload_part(number(before), part).await;
         sent.map(|part| part.etag())
@@ -218,6 +219,7 @@ impl R2Store {
             return Ok(false);
         }
         fault_point!("completing");
+        count!("r2_put", 1);
         let parts = etags.iter().enumerate();
         let parts = parts.map(|(before, etag)| UploadedPart::new(number(before), etag.clone()));
         let completed = self.multipart(id, name)?.complete(parts).await;
@@ -229,6 +231,7 @@ impl R2Store {
     /// Takes back what was sent. If this fails, R2 does it by itself after some days.
     pub(super) async fn abort(&self, id: SegmentId, name: &str) {
         if let Ok(upload) = self.multipart(id, name) {
+            count!("r2_abort", 1);
             let _ = upload.abort().await;
         }
     }
@@ -521,6 +524,7 @@ impl Store for R2Store {
         for ids in ids.chunks(MAX_DELETED) {
             let keys: Vec<String> = ids.iter().map(|&id| self.key(id)).collect();
             let first = keys.first().cloned().unwrap_or_default();
+            count!("r2_delete", 1);
             let deleted = self.bucket.delete_multiple(keys).await;
             deleted.map_err(|error| unavailable("delete", &first, &error))?;
         }
