@@ -2,7 +2,7 @@
 //
 //   node scripts/setup.mjs [--tests] [--print-env]
 //
-// --tests      also what only the tests need: Chromium with its driver, three versions of Litestream, an S3 server, an Azure server, nginx
+// --tests      also what only the tests need: Chromium with its driver, Firefox, three versions of Litestream, an S3 server, an Azure server, nginx
 // --print-env  print, for a shell's `eval`, what cargo calls for wasm need in their environment
 import { existsSync } from 'node:fs';
 import { pathToFileURL } from 'node:url';
@@ -13,6 +13,7 @@ import { rustFlags, sqliteFlags } from './lib/wasm-flags.mjs';
 import { azurite, azuriteProgram } from './setup/azurite.mjs';
 import { chromium, findChromium, findDriver } from './setup/chromium.mjs';
 import { clang, findClang } from './setup/clang.mjs';
+import { findFirefox, firefox } from './setup/firefox.mjs';
 import { litestream, litestreamProgram } from './setup/litestream.mjs';
 import { findNginx, nginx } from './setup/nginx.mjs';
 import { installed, npmPackages } from './setup/npm.mjs';
@@ -27,7 +28,7 @@ export async function setup({ tests = false } = {}) {
   if (complete(tests)) return;
   await withLock(inRoot('.tools', 'setup.lock'), waiting, async () => {
     await rust();
-    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), litestream(), s3Server(), azurite(), nginx()] : [])];
+    const steps = [npmPackages(), clang(), wasmBindgen(), ...(tests ? [chromium(), firefox(), litestream(), s3Server(), azurite(), nginx()] : [])];
     const failed = (await Promise.allSettled(steps)).find((step) => step.status === 'rejected');
     if (failed) throw failed.reason;
   });
@@ -35,7 +36,7 @@ export async function setup({ tests = false } = {}) {
 
 function complete(tests) {
   const needed = rustIsComplete() && installed() && findClang() && existsSync(program('wasm-bindgen'));
-  const neededByTests = () => findChromium() && findDriver() && findNginx() && existsSync(s3ServerProgram()) && existsSync(azuriteProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
+  const neededByTests = () => findChromium() && findDriver() && findFirefox() && findNginx() && existsSync(s3ServerProgram()) && existsSync(azuriteProgram()) && litestreamVersions.every((version) => existsSync(litestreamProgram(version)));
   return needed && (!tests || neededByTests());
 }
 

@@ -7,6 +7,7 @@ import { litestream as litestreamVersions, rustForLints } from '../lib/versions.
 import { cargoEnv } from '../setup.mjs';
 import { azuriteFolder } from '../setup/azurite.mjs';
 import { findChromium } from '../setup/chromium.mjs';
+import { findFirefox } from '../setup/firefox.mjs';
 import { litestreamProgram } from '../setup/litestream.mjs';
 import { s3ServerProgram } from '../setup/s3-server.mjs';
 
@@ -54,7 +55,7 @@ export const stages = {
     commands: () => (named(isBrowser).length ? [cargo('test', '--no-fail-fast', ...wasm, '--features', 'browser', ...named(isBrowser))] : []),
   },
   page: {
-    about: 'the page in Chromium, with all the rest behind it',
+    about: 'the page and the package in Chromium and Firefox, with all the rest behind them',
     tests: true,
     commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests('tests/browser')],
   },
@@ -94,6 +95,7 @@ function testEnv() {
     // What is in build/ was built a stage ago; a test is no time to build again.
     WALFERRY_NO_BUILD: '1',
     CHROMIUM: findChromium(),
+    FIREFOX: findFirefox(),
     // What the native stage has compiled: the optimized one takes minutes, and does the same.
     WALFERRY: inRoot('target', 'debug', 'walferry'),
     S3S_FS: s3ServerProgram(),
