@@ -47,7 +47,7 @@ export const stages = {
   worker: {
     about: 'the Worker on workerd',
     tests: true,
-    commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests('tests/worker', 'tests/scripts')],
+    commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests(2, 'tests/worker', 'tests/scripts')],
   },
   browser: {
     about: 'the browser module in Chromium',
@@ -57,7 +57,7 @@ export const stages = {
   page: {
     about: 'the page and the package in Chromium and Firefox, with all the rest behind them',
     tests: true,
-    commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests('tests/browser')],
+    commands: () => [cargo('build', '--quiet', '--bin', 'walferry'), ...nodeTests(1, 'tests/browser')],
   },
 };
 
@@ -81,11 +81,12 @@ function cargo(...args) {
   return ['cargo', args, { env: testEnv(), minutes: 30 }];
 }
 
-function nodeTests(...dirs) {
+/** So many files at once: each starts a Worker of its own, which mostly waits; a browser needs the machine. */
+function nodeTests(atOnce, ...dirs) {
   const inDir = (dir) => (existsSync(inRoot(dir)) ? readdirSync(inRoot(dir)).sort().map((file) => join(dir, file)) : []);
   const files = dirs.flatMap(inDir).filter((file) => file.endsWith('.test.mjs'));
-  // One file after another: each starts a Worker, a browser or both. Without a file, Node would look for some everywhere.
-  return files.length ? [['node', ['--test', '--test-concurrency=1', '--test-timeout=300000', '--test-reporter=spec', ...files], { env: testEnv() }]] : [];
+  // Without a file, Node would look for some everywhere.
+  return files.length ? [['node', ['--test', `--test-concurrency=${atOnce}`, '--test-timeout=300000', '--test-reporter=spec', ...files], { env: testEnv() }]] : [];
 }
 
 /** What tests find in their environment. */

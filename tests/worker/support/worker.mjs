@@ -14,6 +14,8 @@ export const READ = 'the-read-token';
 // Where upkeep is not the question, it does not come in between: a window of half a minute may close at any moment.
 const QUIET = { WALFERRY_LEVELS: '7d', WALFERRY_HISTORY_WINDOW: '7d', WALFERRY_RAW_RETENTION: '7d' };
 export const TOKENS = { ...QUIET, WALFERRY_WRITE_TOKEN: WRITE, WALFERRY_READ_TOKEN: READ };
+/** No answer takes so long, in milliseconds: a test says which one does. */
+const PATIENCE = 60_000;
 /** Where the bucket is the question, all segments go there at once. */
 export const BUCKET = { ...TOKENS, WALFERRY_SHORT_SEGMENTS: 'bucket' };
 
@@ -47,8 +49,10 @@ function client(url) {
   /** One request. `token: null` sends none. */
   const send = async (method, path, { token = WRITE, headers = {}, body } = {}) => {
     const authorization = token === null ? {} : { Authorization: `Bearer ${token}` };
-    const response = await fetch(`${url}${path}`, { method, headers: { ...authorization, ...headers }, body });
-    return response;
+    const signal = AbortSignal.timeout(PATIENCE);
+    return fetch(`${url}${path}`, { method, headers: { ...authorization, ...headers }, body, signal }).catch((error) => {
+      throw signal.aborted ? new Error(`${method} ${path} has no answer after ${PATIENCE} ms`) : error;
+    });
   };
   const json = async (method, path, options) => {
     const response = await send(method, path, options);
@@ -72,6 +76,7 @@ function raw(url, path, headers, chunks, method = 'PUT') {
   return new Promise((resolve) => {
     const request = httpRequest(`${url}${path}`, { method, headers, agent: false });
     request.on('error', (error) => resolve({ error }));
+    request.setTimeout(PATIENCE, () => request.destroy(new Error(`${method} ${path} stands still for ${PATIENCE} ms`)));
     request.on('response', (response) => {
       let text = '';
       response.on('data', (chunk) => (text += chunk)).on('end', () => resolve({ status: response.statusCode, body: text ? JSON.parse(text) : null }));
