@@ -39,6 +39,8 @@ const LONG: Duration = Duration::from_secs(30);
 struct Gate {
     folder: FolderStore,
     is_away: Cell<bool>,
+    /// So many reads find nothing.
+    gone: Cell<u32>,
     read: Cell<u64>,
 }
 
@@ -47,6 +49,7 @@ impl Gate {
         Rc::new(Self {
             folder: FolderStore::new(root),
             is_away: Cell::new(false),
+            gone: Cell::new(0),
             read: Cell::new(0),
         })
     }
@@ -63,6 +66,10 @@ impl Gate {
 impl Source for Gate {
     async fn read(&self, id: SegmentId, range: Range<u64>) -> store::Result<Bytes> {
         self.pass()?;
+        if let Some(left) = self.gone.get().checked_sub(1) {
+            self.gone.set(left);
+            return Err(store::Error::NotFound(format!("segment {id}")));
+        }
         self.read.set(self.read.get() + range.end - range.start);
         self.folder.read(id, range).await
     }
@@ -380,6 +387,29 @@ fn a_copy_restored_elsewhere_goes_on_with_its_replica() {
         again.stop().await.unwrap();
         fs::rename(place.path("replica"), moved.path("replica")).unwrap();
         moved.proves("replica");
+    });
+}
+
+#[test]
+fn what_upkeep_moves_between_the_listing_and_the_reading_is_listed_anew() {
+    run(async {
+        let place = Place::new();
+        let gate = Gate::new(&place.path("replica"));
+        let begin = || start(&place.path("app.db"), &[&gate], |_, _| {});
+        let first = begin();
+        first.sync().await;
+        first.stop().await.unwrap();
+
+        app(&["commit", &place.db(), "after"]).await;
+        gate.gone.set(2);
+        let again = begin();
+        again.sync().await;
+        again.stop().await.unwrap();
+        place.proves("replica");
+
+        gate.gone.set(u32::MAX);
+        let ended = begin().ended().await;
+        assert!(ended.to_string().contains("does not exist"), "{ended}");
     });
 }
 

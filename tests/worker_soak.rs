@@ -65,6 +65,15 @@ impl Shipped {
     }
 }
 
+/// Nobody writes when it is dropped, whatever has failed meanwhile.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 #[test]
 fn fifty_databases_survive_whatever_dies() {
     let seconds = std::env::var("WALFERRY_SOAK_SECONDS").map_or(20, |seconds| seconds.parse().unwrap());
@@ -90,6 +99,7 @@ fn fifty_databases_survive_whatever_dies() {
     let paths: Vec<PathBuf> = shipped.iter().map(|one| one.path.clone()).collect();
     let (mut kills, mut restarts) = (0, 0);
     scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| write(&paths, &stop, &commits));
         let (begin, length) = (Instant::now(), Duration::from_secs(seconds));
         let mut random = Random(seconds);
@@ -107,7 +117,6 @@ fn fifty_databases_survive_whatever_dies() {
                 restarts += 1;
             }
         }
-        stop.store(true, Relaxed);
     });
     eprintln!(
         "{} commits, {kills} shippers killed, the Worker restarted {restarts} times",

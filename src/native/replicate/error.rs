@@ -119,6 +119,15 @@ impl Error {
         }
     }
 
+    /// Whether an object that was listed is not there any more.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(store::Error::NotFound(_))
+                | Self::Replica(restore::Error::Store(store::Error::NotFound(_)))
+        )
+    }
+
     pub(super) fn page_size(database: PageSize, replica: PageSize) -> Self {
         Self::PageSize {
             database: database.get(),

@@ -15,6 +15,8 @@ use crate::replica::{Level, Plan, Position, SegmentInfo, SumsHeader, Target, pla
 use crate::restore::{self, Restore, Scratch, listing};
 use crate::store::Store;
 
+/// So often in a row what was listed may be gone when it is read: upkeep moves it to another level. Beyond that it is lost.
+const TIMES_GONE: u32 = 4;
 /// How much of a page-sum table is read at once; a multiple of its entries.
 const PIECE: u64 = 1024 * 1024;
 
@@ -44,6 +46,7 @@ pub(super) async fn read_replica(
 ) -> Result<Standing, Error> {
     let mut patience = Patience::new(&replica.status);
     let is_remembered = state.load(page_size).confirmed.is_some();
+    let mut gone = 0;
     loop {
         let reading = async {
             let owner = match replica.options.self_kept {
@@ -62,6 +65,10 @@ pub(super) async fn read_replica(
         };
         match reading.await {
             Err(error) if error.is_passing() => patience.wait("read the replica", &error).await,
+            Err(error) if error.is_gone() && gone < TIMES_GONE => {
+                gone += 1;
+                patience.wait("read the replica", &error).await;
+            }
             Ok(standing) => {
                 patience.end();
                 return Ok(standing);
