@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { browser, tab } from './support/chromium.mjs';
-import { ranges } from './support/origin.mjs';
+import { line, ranges } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
 import { eventually, prepare } from './support/tabs.mjs';
 
@@ -156,6 +156,31 @@ test('closed in the middle, it goes on where it was; offline, what is here is an
   await page.evaluate(() => db.whenWhole());
   assert.equal(await page.evaluate(() => walferry.one('pragma integrity_check')), 'ok');
   assert.deepEqual(await sha(page), await server.content());
+  await page.close();
+});
+
+test('while the network is away the rest says why it does not come; what a subscription needs of it is asked for again when it is back', async () => {
+  const server = await serve('away');
+  const held = await ranges(to.url);
+  const way = await line(held.url);
+  const { page } = await visitor(server, { url: way.url });
+  held.hold(1);
+  await page.evaluate(() => start());
+  await held.stands();
+  way.cut();
+  held.release();
+  await page.evaluate(() => {
+    window.told = [];
+    db.subscribe('select max(id) from t where length(a) > 10', [], ({ rows }) => told.push(rows[0][0]), { onError: ({ code }) => told.push(code) });
+  });
+  await eventually(page, () => told.length === 1);
+  assert.deepEqual(await page.evaluate(() => told), ['UNREACHABLE']);
+  await eventually(page, () => progress.at(-1)?.error?.code === 'UNREACHABLE');
+  way.mend();
+  await eventually(page, () => told.length === 2);
+  assert.deepEqual(await page.evaluate(() => told), ['UNREACHABLE', ROWS]);
+  await page.evaluate(() => db.whenWhole());
+  assert.equal(await page.evaluate(() => progress.at(-1)?.error), undefined);
   await page.close();
 });
 

@@ -43,6 +43,33 @@ const asking = (page) => page.evaluate(() => {
   })();
 });
 
+test('a transaction ends with the worker that answers, and its tab is told once, however it was begun', async () => {
+  const server = await serve('left');
+  const pages = await tabs(server, 3);
+  const first = await leader(pages, server.name);
+  const [other, third] = pages.filter((page) => page !== first);
+  const begun = (begin) => other.evaluate(async (begin) => {
+    await db.query(begin);
+    return walferry.one('select count(*) from t');
+  }, begin);
+  const told = () => other.evaluate(async () => [await walferry.refusal(db.query('select 1')), await walferry.refusal(db.query('select 1'))].map(({ code }) => code));
+
+  assert.equal(await begun('begin'), 3);
+  await first.close();
+  await leader([other, third], server.name);
+  assert.deepEqual(await told(), ['POSITION_MOVED', 'none']);
+
+  assert.equal(await begun('/* all of one state */ begin'), 3);
+  const endless = await other.evaluate(() => walferry.refusal(db.query('with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n', [], { signal: AbortSignal.timeout(200) })));
+  assert.equal(endless.code, 'ABORTED');
+  assert.deepEqual(await told(), ['POSITION_MOVED', 'none']);
+
+  // What it begins with the next one, it ends there.
+  assert.equal(await begun('savepoint a'), 3);
+  assert.equal(await other.evaluate(async () => (await walferry.refusal(db.query('release a'))).code), 'none');
+  await close([other, third]);
+});
+
 for (const many of [2, 5]) {
   test(`${many} tabs: one has the files, all have the rows, and the state moves in all at once`, async () => {
     const server = await serve(`share-${many}`);

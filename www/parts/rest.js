@@ -26,7 +26,8 @@ export class Rest {
 
   #show = () => show('rest', this.#db.position?.whole === false);
 
-  #report = ({ detail: { bytes: done, totalBytes, pages, totalPages } }) => {
+  #report = ({ detail: { bytes: done, totalBytes, pages, totalPages, error } }) => {
+    if (error) return text('rest-figures', `It does not come now: ${error.message} It is tried again by itself.`);
     const words = this.#rate.words(done, totalBytes);
     text('rest-figures', [`${bytes(done)} of ${bytes(totalBytes)}`, words?.rate, words && `${words.left} left`].filter(Boolean).join(' · '));
     this.#move(totalPages ? pages / totalPages : 1);

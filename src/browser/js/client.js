@@ -24,10 +24,10 @@ export class Client {
       if (heeds && COMPUTES.test(method)) this.post({ id, begun: true });
       const progress = (progress) => this.post({ id, progress });
       const result = await this.#methods.run(method, args, { client: this, signal: controller.signal, progress });
-      this.post({ id, result });
+      this.post({ id, result, inside: this.#methods.isInside(this) });
     } catch (error) {
       const { code, message } = told(error);
-      this.post({ id, error: { code, message } });
+      this.post({ id, error: { code, message }, inside: this.#methods.isInside(this) });
       // After a fault of its own nothing in the worker can be relied on; its end lets go of the files.
       if (code === 'INTERNAL') this.#hooks.broken();
     } finally {

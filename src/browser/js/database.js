@@ -22,7 +22,6 @@ export class Database extends EventTarget {
   #state;
   #following = new Set();
   #subscriptions = new Set();
-  #transaction = false;
 
   constructor(place, token) {
     super();
@@ -60,14 +59,7 @@ export class Database extends EventTarget {
   /** Runs one SQL statement. */
   async query(sql, parameters, { limit, signal } = {}) {
     checkQuery(sql, limit);
-    // A transaction is of one connection: it cannot go on with the next leader.
-    const again = !this.#transaction;
-    if (/^\s*(begin|savepoint)\b/i.test(sql)) this.#transaction = true;
-    if (/^\s*(commit|end|rollback(?!\s+(transaction\s+)?to))\b/i.test(sql)) this.#transaction = false;
-    return this.#remote.call('query', [sql, parameters, limit], { signal, again }).catch((error) => {
-      if (error.code === 'POSITION_MOVED') this.#transaction = false;
-      throw error;
-    });
+    return this.#remote.call('query', [sql, parameters, limit], { signal });
   }
 
   /** The rows of `query` as objects. */
@@ -164,7 +156,6 @@ export class Database extends EventTarget {
   #hear(event, data) {
     if (event === 'welcome') {
       this.#hear('position', data.position);
-      this.#transaction = false;
       if (this.#following.size) this.#remote.call('follow', [true]).then((state) => this.#followed(state), () => {});
       for (const subscription of this.#subscriptions) subscription.resume();
     } else if (event === 'position') {

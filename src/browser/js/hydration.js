@@ -1,4 +1,5 @@
 // The rest of a copy that is read already: it is brought behind those who read, proven, and whole then.
+import { told } from './error.js';
 
 /** Who has just opened it reads first: so many milliseconds. */
 const QUIET = 100;
@@ -18,6 +19,8 @@ export class Hydration {
   #hooks;
   #running;
   #coming;
+  /** How far it had come when that was told last. */
+  #progress = { phase: 'hydrate', bytes: 0, totalBytes: 0, pages: 0, totalPages: 0 };
   /** Tells each who waits for the whole that it does not come. */
   #waiting = new Set();
   #read = READ.first;
@@ -81,6 +84,7 @@ export class Hydration {
         if (this.#isPart) await alone(() => this.#session.prove(turn));
       } catch (error) {
         if (signal.aborted) return;
+        this.#hooks.tell({ ...this.#progress, error: told(error) });
         if (pause > PAUSES.first && !WAITS.test(error.code)) for (const fail of this.#waiting) fail(error);
         // What promises no sum can only be brought at one stroke, and is of use to nobody if that is impossible by now.
         if (this.#session.position()?.sum === null && !PASSES.test(error.code)) this.#session.forget();
@@ -94,7 +98,8 @@ export class Hydration {
     const given = new AbortController();
     const stop = () => given.abort();
     signal.addEventListener('abort', stop);
-    const end = this.#session.hydrate(token, this.#read, this.#hooks.tell, given.signal);
+    const tell = (progress) => this.#hooks.tell((this.#progress = progress));
+    const end = this.#session.hydrate(token, this.#read, tell, given.signal);
     const giveUp = () => {
       this.#read = Math.max(READ.last, this.#read / 4);
       stop();

@@ -45,14 +45,20 @@ export class Methods {
       token,
       alone: (change) => this.#updates.alone(() => this.#move(change)),
       again: (token) => this.#updates.run({ token, atOnce: true }, silent()),
-      tell: (progress) => tell('progress', progress),
+      tell: (progress) => {
+        if (!progress.error) this.#subscriptions.retry();
+        tell('progress', progress);
+      },
     });
     this.#live = new Live(place, {
       token,
       position: () => session.position(),
       push: (segment) => this.#updates.alone(() => this.#move(async () => (await this.#settled(), session.push(segment)))),
       refresh: (token) => this.#updates.run({ anew: false, token }, silent()),
-      told: (state) => tell('follow', state),
+      told: (state) => {
+        if (state?.connected) this.#subscriptions.retry();
+        tell('follow', state);
+      },
     });
   }
 
@@ -80,6 +86,11 @@ export class Methods {
       const result = this.#transaction.run(sql, client, () => this.#session.query(sql, parameters, limit));
       return Object.assign(result, { txid: this.#session.position().txid });
     });
+  }
+
+  /** Whether this client is in a transaction. */
+  isInside(client) {
+    return this.#transaction.isOf(client);
   }
 
   /** The first rows of a query, and a cursor for the rest. */

@@ -3,9 +3,12 @@
 import { WalferryError, aborted, arrived, closed } from './error.js';
 import { until } from './signal.js';
 import { Tab } from './tab.js';
+import { BEGINS } from './transaction.js';
 
 /** A statement that goes on for so many milliseconds after it was given up is ended, and the worker with it. */
 const GRACE = 300;
+/** What is a part of a transaction, if there is one. */
+const STATEMENT = /^(query|iterate)$/;
 
 export class Remote {
   #tab;
@@ -13,6 +16,9 @@ export class Remote {
   #calls = new Map();
   #abandoned = new Set();
   #last = 0;
+  /** Whether we are in a transaction, and whether we were when the last leader ended, and do not know yet that it is over. */
+  #inside = false;
+  #left = false;
   #ended;
   #hear;
   #joined;
@@ -41,6 +47,10 @@ export class Remote {
   async call(method, args, { onProgress, signal, again = true } = {}) {
     if (this.#ended) throw this.#ended;
     if (signal?.aborted) throw aborted();
+    if (this.#left && STATEMENT.test(method)) {
+      this.#left = false;
+      if (!BEGINS.test(args[0])) throw left();
+    }
     const id = ++this.#last;
     const calling = new Promise((resolve, reject) => {
       this.#calls.set(id, { message: { id, method, args, heeds: Boolean(signal) }, resolve, reject, onProgress, again, sent: false });
@@ -69,9 +79,19 @@ export class Remote {
 
   #welcome(post, news) {
     this.#post = post;
+    // A transaction is of one connection: it cannot go on with the next leader.
+    const inside = this.#inside;
+    this.#inside = false;
+    this.#left ||= inside;
     for (const [id, call] of this.#calls) {
-      if (call.sent && !call.again) call.reject(new WalferryError('POSITION_MOVED', 'the tab that was answering has closed, and the state it was reading went with it; ask again.'));
-      else this.#send(id);
+      const isPart = inside && STATEMENT.test(call.message.method);
+      if (call.sent && (isPart || !call.again)) {
+        // Who goes on reading rows asks anew, and is told then.
+        if (call.again) this.#left = false;
+        call.reject(left());
+      } else {
+        this.#send(id);
+      }
     }
     this.#hear('welcome', news);
     this.#joined.resolve();
@@ -79,7 +99,7 @@ export class Remote {
 
   #send(id) {
     const call = this.#calls.get(id);
-    call.sent = true;
+    Object.assign(call, { sent: true, begun: false });
     try {
       this.#post(call.message);
     } catch (error) {
@@ -92,11 +112,14 @@ export class Remote {
     post?.({ abort: id });
     if (!this.#calls.get(id).begun) return;
     this.#abandoned.add(id);
-    setTimeout(() => this.#abandoned.delete(id) && this.#post === post && this.#tab.interrupt(), GRACE);
+    const end = () => this.#abandoned.delete(id) && this.#post === post && this.#tab.interrupt();
+    // An answer that has come while this page was busy is heard first.
+    setTimeout(() => setTimeout(end), GRACE);
   }
 
-  #take({ id, begun, progress, result, error, event, data }) {
+  #take({ id, begun, progress, result, error, inside, event, data }) {
     if (event) return this.#hear(event, data);
+    if (inside !== undefined) this.#inside = inside;
     const call = this.#calls.get(id);
     if (!begun && !progress) this.#abandoned.delete(id);
     if (!call) return;
@@ -122,6 +145,9 @@ export class Remote {
     for (const { reject } of this.#calls.values()) reject(this.#ended);
   }
 }
+
+/** What was read was of the connection of the last leader. */
+const left = () => new WalferryError('POSITION_MOVED', 'the tab that was answering has closed, and the state it was reading went with it; ask again.');
 
 // Promise.withResolvers is too new.
 function withResolvers() {

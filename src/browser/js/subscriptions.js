@@ -40,19 +40,32 @@ export class Subscriptions {
     }
   }
 
+  /** The network answers: what was missing for want of it is asked for again. */
+  retry() {
+    for (const [id, one] of this.#all) {
+      if (!one.unreached) continue;
+      one.unreached = false;
+      this.#again(id, one);
+    }
+  }
+
   async #again(id, { client, subscription }) {
     const answer = await this.#answer(id).then((result) => ({ result }), (error) => ({ error: told(error) }));
     if (this.#all.has(id)) client.post({ event: 'rows', data: { subscription, ...answer } });
   }
 
-  #answer(id, signal) {
-    return this.#read(signal, () => {
+  async #answer(id, signal) {
+    const answer = this.#read(signal, () => {
       const one = this.#all.get(id);
       if (!one) throw closed();
       one.failed = true;
       const result = this.#session.watch(id, ...one.query);
       one.failed = false;
       return Object.assign(result, { txid: this.#session.position().txid });
+    });
+    return answer.catch((error) => {
+      if (error.code === 'UNREACHABLE' && this.#all.has(id)) this.#all.get(id).unreached = true;
+      throw error;
     });
   }
 

@@ -2,7 +2,7 @@
 // copy where it is, and ends with the tab.
 import { WalferryError } from './error.js';
 
-const BEGINS = /^\s*(begin|savepoint)\b/i;
+export const BEGINS = /^\s*(begin|savepoint)\b/i;
 const ENDS = /^\s*(commit|end|rollback(?!\s+(transaction\s+)?to))\b/i;
 
 export class Transaction {
@@ -21,6 +21,11 @@ export class Transaction {
   /** Whether there is one. */
   get begun() {
     return Boolean(this.#owner);
+  }
+
+  /** Whether it is this client's. */
+  isOf(client) {
+    return this.#owner === client;
   }
 
   /** Runs `query` of a client as a part of it, or beside it. */

@@ -57,6 +57,8 @@ export interface Progress {
   pages: number;
   /** Pages that will be. */
   totalPages: number;
+  /** Of `hydrate`: what has stopped it. It is tried again by itself, later and later. */
+  error?: { code: ErrorCode; message: string };
 }
 
 /** Which state of a database. */
