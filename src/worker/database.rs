@@ -72,6 +72,8 @@ impl DurableObject for Database {
 
     async fn fetch(&self, request: Request) -> worker::Result<Response> {
         count!("object_requests", 1);
+        #[cfg(feature = "fault-points")]
+        super::fault_points::request_begins();
         let mut body = Body::of(&request);
         body.welcome();
         let mut answer = self.serve(&request, &mut body).await;

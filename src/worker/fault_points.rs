@@ -41,6 +41,8 @@ pub(super) enum Fault {
     Ahead(u64),
     /// More segments than this are too many.
     Most(usize),
+    /// R2 serves no read after so many requests of one to the object, as on a plan that allows no more.
+    Afford(u64),
     /// How often armed points were reached.
     Reached,
     /// What was asked of R2 and of the objects' storage since this was last asked.
@@ -69,6 +71,8 @@ thread_local! {
     static MOST: Cell<Option<usize>> = const { Cell::new(None) };
     static AHEAD: Cell<u64> = const { Cell::new(0) };
     static OF_ALARM: Cell<u64> = const { Cell::new(0) };
+    static OF_REQUEST: Cell<u64> = const { Cell::new(0) };
+    static AFFORDED: Cell<u64> = const { Cell::new(u64::MAX) };
     static COUNTS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -114,10 +118,21 @@ pub(super) fn alarm_ends() {
     });
 }
 
+/// From here on, what is asked of R2 is of a request; of several, if others come meanwhile.
+pub(super) fn request_begins() {
+    OF_REQUEST.set(0);
+}
+
+/// Whether R2 serves one more read.
+pub(super) fn is_afforded() -> bool {
+    OF_REQUEST.get() <= AFFORDED.get()
+}
+
 /// Counts what costs something.
 pub(super) fn count(what: &'static str, count: u64) {
     if what.starts_with("r2_") {
         OF_ALARM.set(OF_ALARM.get().saturating_add(count));
+        OF_REQUEST.set(OF_REQUEST.get().saturating_add(count));
     }
     COUNTS.with_borrow_mut(|counts| {
         let counted = counts.entry(what).or_default();
@@ -138,6 +153,7 @@ impl Fault {
             ["go_on"] => Ok(Self::GoOn),
             ["ahead", by] => Ok(Self::Ahead(by.parse().unwrap_or_default())),
             ["most", segments] => Ok(Self::Most(segments.parse().unwrap_or(usize::MAX))),
+            ["afford", requests] => Ok(Self::Afford(requests.parse().unwrap_or(u64::MAX))),
             ["reached"] => Ok(Self::Reached),
             ["counts"] => Ok(Self::Counts),
             ["keys"] => Ok(Self::Keys),
@@ -173,6 +189,7 @@ pub(super) async fn run(fault: Fault, env: &Env, request: &Request) -> Result<Re
         Fault::GoOn => GONE_ON.set(GONE_ON.get().saturating_add(1)),
         Fault::Ahead(by) => AHEAD.set(AHEAD.get().saturating_add(by)),
         Fault::Most(segments) => MOST.set(Some(segments)),
+        Fault::Afford(requests) => AFFORDED.set(requests),
         Fault::Counts => return Ok(Response::from_json(&COUNTS.take())?),
         Fault::Reached => return Ok(Response::from_json(&REACHED.get())?),
         Fault::Prove(times) => {

@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS objects (
   since INTEGER NOT NULL, bundled INTEGER, damaged INTEGER, leaving INTEGER, bytes BLOB,
   PRIMARY KEY (level, min_txid, max_txid)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS page_sums (block INTEGER PRIMARY KEY, sums BLOB NOT NULL)";
+/// Whether they are there.
+const FIND_TABLES: &str = "SELECT name FROM sqlite_master WHERE name = 'notes'";
 /// The note that says where the replica stands.
 const STATE: &str = "state";
 /// The note of the transaction whose object may still come, from an upload that was given up.
@@ -44,6 +46,8 @@ pub(super) struct Ledger {
     storage: Storage,
     /// As it was last read or written; nobody else writes.
     state: RefCell<Option<State>>,
+    /// Whether the tables are there, which the first thing to be remembered makes: a name that is only asked for leaves nothing.
+    has_tables: Cell<Option<bool>>,
     /// Objects were added or forgotten since somebody last asked.
     changed: Cell<bool>,
     /// How often everything was forgotten.
@@ -79,6 +83,7 @@ impl Ledger {
             sql,
             storage,
             state: RefCell::new(None),
+            has_tables: Cell::new(None),
             changed: Cell::new(false),
             generation: Cell::new(0),
             kept_bytes: Cell::new(None),
@@ -90,15 +95,37 @@ impl Ledger {
         if let Some(state) = &*self.state.borrow() {
             return Ok(state.clone());
         }
-        self.sql.exec(SCHEMA, None)?;
         let state = self.note(STATE)?.map_or(State::Rebuilding(None), State::with_tip);
         self.state.replace(Some(state.clone()));
         Ok(state)
     }
 
     pub(super) fn set(&self, state: &State) -> Result<(), Failure> {
-        self.set_note(STATE, state)?;
+        // What is empty is found out as soon as it is read.
+        if !self.is_blank()? || !state.is_empty() {
+            self.set_note(STATE, state)?;
+        }
         self.state.replace(Some(state.clone().with_tip()));
+        Ok(())
+    }
+
+    /// Whether nothing was ever remembered.
+    pub(super) fn is_blank(&self) -> Result<bool, Failure> {
+        if let Some(has_tables) = self.has_tables.get() {
+            return Ok(!has_tables);
+        }
+        let found = self.sql.exec(FIND_TABLES, None)?.raw().next().transpose()?;
+        if found.is_some() {
+            // Those that an earlier version had not.
+            self.make_tables()?;
+        }
+        self.has_tables.set(Some(found.is_some()));
+        Ok(found.is_none())
+    }
+
+    fn make_tables(&self) -> Result<(), Failure> {
+        self.sql.exec(SCHEMA, None)?;
+        self.has_tables.set(Some(true));
         Ok(())
     }
 
@@ -375,7 +402,7 @@ impl Ledger {
             "SELECT json_array(count(*), coalesce(sum(size), 0)) FROM objects WHERE leaving IS NULL",
             [],
         )?;
-        from_str(&totals.unwrap_or_default()).ok_or_else(unreadable)
+        totals.map_or(Ok((0, 0)), |totals| from_str(&totals).ok_or_else(unreadable))
     }
 
     /// Where the segments of a level that reach beyond `after` start. Raw segments do not overlap: those before the last
@@ -533,6 +560,13 @@ impl Ledger {
     }
 
     fn run<const N: usize>(&self, sql: &str, values: [SqlStorageValue; N]) -> Result<(), Failure> {
+        if self.is_blank()? {
+            if !sql.starts_with("INSERT") {
+                // There is nothing to change.
+                return Ok(());
+            }
+            self.make_tables()?;
+        }
         let _cursor = self.sql.exec(sql, Vec::from(values))?;
         count!("rows_written", _cursor.rows_written() as u64);
         Ok(())
@@ -540,6 +574,9 @@ impl Ledger {
 
     /// The first value of the first row, if it is bytes.
     fn blob(&self, sql: &str, values: Vec<SqlStorageValue>) -> Result<Option<Vec<u8>>, Failure> {
+        if self.is_blank()? {
+            return Ok(None);
+        }
         let cursor = self.sql.exec(sql, values)?;
         let row = cursor.raw().next().transpose()?;
         count!("rows_read", cursor.rows_read() as u64);
@@ -555,6 +592,9 @@ impl Ledger {
         sql: &str,
         values: [SqlStorageValue; N],
     ) -> Result<Option<String>, Failure> {
+        if self.is_blank()? {
+            return Ok(None);
+        }
         let cursor = self.sql.exec(sql, Vec::from(values))?;
         let row = cursor.raw().next().transpose()?;
         count!("rows_read", cursor.rows_read() as u64);
@@ -568,6 +608,14 @@ impl Ledger {
 impl State {
     pub(super) fn known(head: Head, intent: Option<Intent>) -> Self {
         Self::Known(head, head.tip, intent)
+    }
+
+    /// Whether it says nothing: of a bucket that was not looked at, or where nothing was.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Known(head, tip, intent) => *head == Head::EMPTY && tip.is_none() && intent.is_none(),
+            Self::Rebuilding(start) => start.is_none(),
+        }
     }
 
     /// A head leaves its tip out where it is told to clients.

@@ -255,6 +255,12 @@ impl R2Store {
     /// Opens an object for reading. A range that starts beyond its end is [`Error::OutOfRange`].
     pub(super) async fn get(&self, id: SegmentId, wanted: Option<Wanted>) -> Result<Option<Object>> {
         count!("r2_get", 1);
+        #[cfg(feature = "fault-points")]
+        if !super::fault_points::is_afforded() {
+            return Err(Error::Unavailable(
+                "R2 serves no more reads, as was asked for".to_owned(),
+            ));
+        }
         let key = self.key(id);
         let mut get = self.bucket.get(&key);
         if let Some(wanted) = wanted {
@@ -283,6 +289,11 @@ impl R2Store {
                 return Ok(header);
             }
         }
+        self.own_header(id).await
+    }
+
+    /// The same from itself, whatever its metadata tell: one request.
+    pub(super) async fn own_header(&self, id: SegmentId) -> Result<Header> {
         let broken =
             |why: String| Error::Protocol(format!("the object {} is no segment: {why}", self.key(id)));
         let bytes = match self.read(id, 0..Header::LEN as u64).await {

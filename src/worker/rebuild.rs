@@ -16,12 +16,14 @@ use super::lock::Guard;
 use super::r2::{Found, MAX_PAGE, R2Store};
 use super::upkeep;
 use crate::ltx::{Header, Trailer, Txid};
-use crate::replica::Level;
+use crate::replica::{Layout, Level};
 
 /// Requests to R2 that one of ours may make.
 const MAX_REQUESTS: usize = 800;
 /// As many as the runtime makes at once.
 const PARALLEL: usize = 6;
+/// After so many reads it is noted how far it came: the runtime may refuse the next one (on the free plan, the 51st).
+const NOTED: usize = 12;
 
 /// Reads the bucket on from `start`. What it holds is served only when all of it is known.
 pub(super) async fn run(
@@ -37,20 +39,32 @@ pub(super) async fn run(
     let mut requests = 0usize;
     loop {
         let page = store.page(start.as_deref(), MAX_PAGE).await?;
-        let untold = page.segments.iter().filter(|found| !found.is_told()).count();
-        requests = requests.saturating_add(untold).saturating_add(1);
-        let mut reads = stream::iter(page.segments)
-            .map(async |found| read_header(store, found).await)
-            .buffer_unordered(PARALLEL);
-        let mut all = Vec::new();
-        while let Some(found) = reads.next().await {
-            all.push(found?);
-        }
-        guard.renew()?;
-        for found in &all {
-            ledger.add(found)?;
+        requests = requests.saturating_add(1);
+        for group in group_by_reads(page.segments) {
+            let last = group.last().map(|found| found.info.id.key(Layout::Bucket));
+            let untold = group.iter().filter(|found| !found.is_told()).count();
+            requests = requests.saturating_add(untold);
+            let mut reads = stream::iter(group)
+                .map(async |found| read_header(store, found).await)
+                .buffer_unordered(PARALLEL);
+            let mut all = Vec::new();
+            while let Some(found) = reads.next().await {
+                all.push(found?);
+            }
+            guard.renew()?;
+            for found in &all {
+                ledger.add(found)?;
+            }
+            if untold > 0 {
+                ledger.set(&State::Rebuilding(last))?;
+                fault_point!("objects_read");
+                if requests > MAX_REQUESTS {
+                    return Err(large());
+                }
+            }
         }
         start = page.next;
+        guard.renew()?;
         ledger.set(&State::Rebuilding(start.clone()))?;
         fault_point!("bucket_listed");
         if start.is_none() {
@@ -164,10 +178,27 @@ async fn finish(ledger: &Ledger, store: &R2Store, guard: &Guard<'_>) -> Result<H
     Ok(head)
 }
 
+/// In order, in groups of which few objects must be read.
+fn group_by_reads(segments: Vec<Found>) -> Vec<Vec<Found>> {
+    let mut groups: Vec<Vec<Found>> = Vec::new();
+    let mut reads = NOTED;
+    for found in segments {
+        reads = reads.saturating_add(usize::from(!found.is_told()));
+        match groups.last_mut() {
+            Some(group) if reads <= NOTED => group.push(found),
+            _ => {
+                reads = usize::from(!found.is_told());
+                groups.push(vec![found]);
+            }
+        }
+    }
+    groups
+}
+
 /// What the metadata do not tell, the object does: it may have been copied here from another bucket.
 async fn read_header(store: &R2Store, mut found: Found) -> Result<Found, Failure> {
     if !found.is_told() {
-        let header = store.header(found.info.id).await?;
+        let header = store.own_header(found.info.id).await?;
         found.info.timestamp = found.info.timestamp.or(Some(header.timestamp));
         found.header = Some(header);
     }

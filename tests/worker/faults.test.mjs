@@ -107,6 +107,28 @@ test('their times are told by their metadata, or by themselves', async () => {
   }
 });
 
+test('where a request may ask R2 fifty times, a rebuild of more comes to its end by several', async () => {
+  const count = 110;
+  const database = new Database();
+  for (let txid = 1; txid <= count; txid++) {
+    const { name, bytes } = database.next();
+    await plant(`free/000${name}`, bytes);
+  }
+  assert.equal((await json('POST', '/v1/-/afford/50')).status, 200);
+  let refused = 0;
+  for (;;) {
+    const head = await get('/v1/free');
+    if (head.status === 200) {
+      assert.deepEqual([head.body.position, head.body.segments], [database.position, count]);
+      break;
+    }
+    assert.equal(head.status, 503, JSON.stringify(head.body));
+    assert((refused += 1) < 5, 'it does not get on');
+  }
+  assert.equal((await json('POST', '/v1/-/afford/1000000')).status, 200);
+  assert.equal(refused, 2);
+});
+
 test('a replica of more segments than R2 lists at once', async () => {
   const count = 1050;
   const database = new Database();

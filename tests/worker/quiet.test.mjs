@@ -1,6 +1,10 @@
 // What costs nothing: names that are only asked for, buckets that nobody reads, followers of a database that rests.
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
 import { Database } from './support/database.mjs';
 import { follow } from './support/follower.mjs';
 import { READ, TOKENS, worker } from './support/worker.mjs';
@@ -49,6 +53,32 @@ test('a name that is only asked for is neither listed nor looked after, and soon
   for (const end = Date.now() + 10_000; (await listed())[0] !== 'nobody'; await pause(50)) assert(Date.now() < end, 'it is not listed');
   assert.equal(typeof (await fault('alarm/nobody')), 'number');
   follower.close();
+});
+
+// The tables that the objects of databases have, one list for each.
+const TABLES = `
+import glob, json, sqlite3, sys
+tables = []
+for path in glob.glob(sys.argv[1] + '/**/*-Database/*.sqlite', recursive=True):
+    names = [name for name, in sqlite3.connect(path).execute("select name from sqlite_master where type = 'table'")]
+    tables.append(sorted(name for name in names if not name.startswith('_cf_')))
+print(json.dumps([names for names in tables if names]))`;
+
+test('a name that is only asked for leaves nothing in the storage of its object', async () => {
+  const state = await mkdtemp(join(tmpdir(), 'walferry-quiet-'));
+  after(() => rm(state, { recursive: true, force: true }));
+  const tables = () => JSON.parse(execFileSync('python3', ['-c', TABLES, state], { encoding: 'utf8' }));
+  let running = await worker({ from: 'worker-faults', state, variables });
+  for (const path of ['', '/ltx', '/plan', '/map', '/db', '/wal', '/ltx/0/0000000000000001-0000000000000001.ltx']) {
+    const { status } = await running.send('GET', `/v1/asked${path}`, { token: READ });
+    assert(status === 200 || status === 403 || status === 404 || status === 409, `${path}: ${status}`);
+  }
+  await running.stop();
+  assert.deepEqual(tables(), []);
+  running = await worker({ from: 'worker-faults', state, variables });
+  assert.equal((await running.put('asked', new Database().next())).status, 201);
+  await running.stop();
+  assert.deepEqual(tables(), [['notes', 'objects', 'page_sums']], 'the test looks where things are');
 });
 
 test('an attached bucket is looked at once an interval while it is read, and not at all while it is not', async () => {

@@ -89,6 +89,10 @@ pub(super) fn trouble(ledger: &Ledger) -> Result<Option<Trouble>, Failure> {
 
 /// To be told when the ledger was filled from the bucket: what it does not tell must be learnt again.
 pub(super) fn forgot(ledger: &Ledger) -> Result<(), Failure> {
+    // Where nothing was found, there is nothing to learn.
+    if ledger.is_blank()? {
+        return Ok(());
+    }
     ledger.set_note(LEARN, &true)
 }
 
