@@ -82,8 +82,24 @@ async function opened(to, options) {
   if (unreachable) notice(`${sentence(unreachable)} This is the copy that was brought here before.`);
   work({ current: !unreachable });
   desk.open(db, to);
-  const first = await schema.open(db);
-  await desk.start(first);
+  const first = await schema.open(db).catch(absent);
+  if (first !== undefined) await desk.start(first);
+}
+
+/** Which tables there are is not here, and nobody answers: it is asked again as the rest comes. */
+function absent(error) {
+  if (error.code !== 'UNREACHABLE') throw error;
+  schema.isAbsent();
+  const [of, over] = [db, new AbortController()];
+  const look = async ({ detail }) => {
+    if (db !== of) return over.abort();
+    if (detail?.error) return;
+    const first = await schema.refresh().catch(() => undefined);
+    if (first === undefined || over.signal.aborted) return;
+    over.abort();
+    await desk.start(first);
+  };
+  for (const event of ['progress', 'position', 'whole']) db.addEventListener(event, look, { signal: over.signal });
 }
 
 function work({ current }) {

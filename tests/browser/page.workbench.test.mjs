@@ -11,8 +11,9 @@ import { after, test } from 'node:test';
 import { TOKENS } from '../worker/support/worker.mjs';
 import { browser, tab } from './support/chromium.mjs';
 import { ask } from './support/console.mjs';
-import { between, ranges } from './support/origin.mjs';
+import { between, line, ranges } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
+import { prepare } from './support/tabs.mjs';
 
 const KEY = 'a-key-that-is-long-enough-for-a-test';
 const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY, WALFERRY_PUBLIC_DATABASES: 'shop' } });
@@ -207,6 +208,31 @@ test('a database answers before it is here, and shows how much of it has come', 
   assert.deepEqual(page.complaints, []);
   await page.close();
   await large.stop();
+});
+
+test('a database of which little has come is there without the network, says what is missing, and comes to life with it', async () => {
+  const part = await source(to, 'part');
+  await part.run('create table noise (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 9000) insert into noise select randomblob(1000) from n');
+  await part.ship();
+  const held = await ranges(to.url);
+  const way = await line(held.url);
+  held.hold();
+  const page = await prepare(await tab(chromium, to.url));
+  await page.evaluate(async (options) => (await walferry.open(options)).close(), { url: way.url, database: 'part', token: READ });
+  way.cut();
+  await page.goto(`${to.url}/#db=part&token=${READ}&url=${encodeURIComponent(way.url)}`);
+  await page.reload();
+  await page.locator('#workbench').waitFor();
+  await page.locator('#schema-list', { hasText: 'has not come yet' }).waitFor();
+  assert.match(await page.locator('#notice').textContent(), /cannot be reached.*This is the copy that was brought here before/s);
+  held.release();
+  way.mend();
+  await page.locator('#schema-list', { hasText: 'noise' }).waitFor();
+  await page.locator('#result [role=gridcell]').first().waitFor();
+  await page.locator('#rest').waitFor({ state: 'hidden' });
+  await page.locator('#notice').waitFor({ state: 'hidden' });
+  await page.close();
+  await part.stop();
 });
 
 test('looking for a database can be stopped', async () => {

@@ -28,6 +28,11 @@ export class Schema {
     return this.refresh();
   }
 
+  /** What tells it has not come. */
+  isAbsent() {
+    element('schema-list').replaceChildren(make('li', 'hint', 'Which tables there are has not come yet. They are shown when the server can be reached again.'));
+  }
+
   async refresh() {
     const { rows } = await this.#db.query(SCHEMA);
     const shown = JSON.stringify(rows);
