@@ -6,11 +6,11 @@ import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { inRoot } from '../../scripts/lib/root.mjs';
-import { browser, tab } from '../../tests/browser/support/chromium.mjs';
 import { files } from '../../tests/browser/support/origin.mjs';
 import { folder } from '../../tests/browser/support/packed.mjs';
 import { shop } from '../../tests/browser/support/shop.mjs';
 import { READ, replicate, source, worker } from '../../tests/browser/support/source.mjs';
+import { unwatched } from './unwatched.mjs';
 
 const ROWS = Number(process.env.ROWS ?? 490_000); // 100 MiB
 const ROUNDS = Number(process.env.ROUNDS ?? 5);
@@ -31,8 +31,8 @@ cpSync(inRoot('node_modules', '@sqlite.org', 'sqlite-wasm', 'dist'), join(dir, '
 cpSync(inRoot('bench', 'browser', 'rival.js'), join(dir, 'rival.js'));
 cpSync(server.path, join(dir, 'app.db'));
 writeFileSync(join(dir, 'index.html'), '<!doctype html><link rel="icon" href="data:,">');
-const page = await tab(await browser(), await files(dir));
-page.setDefaultTimeout(300_000);
+const page = await unwatched(await files(dir));
+after(() => page.close());
 await page.evaluate(async () => {
   const worker = new Worker('/rival.js', { type: 'module' });
   const calls = new Map();

@@ -3,10 +3,10 @@
 //   npm run build && node --test bench/browser/once.mjs
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { browser, tab } from '../../tests/browser/support/chromium.mjs';
 import { ranges } from '../../tests/browser/support/origin.mjs';
 import { READ, source, worker } from '../../tests/browser/support/source.mjs';
 import { prepare } from '../../tests/browser/support/tabs.mjs';
+import { unwatched } from './unwatched.mjs';
 
 const ROWS = Number(process.env.ROWS ?? 970_000); // 100 MiB
 const ROUNDS = Number(process.env.ROUNDS ?? 15);
@@ -24,8 +24,8 @@ const serve = async (name, rows) => {
 await serve('small', 1);
 await serve('large', ROWS);
 const line = await ranges(to.url);
-const page = await prepare(await tab(await browser(), to.url));
-page.setDefaultTimeout(300_000);
+const page = await prepare(await unwatched(to.url));
+after(() => page.close());
 const median = (values) => values.toSorted((a, b) => a - b)[values.length >> 1];
 
 /** Opens the large one, asks for a row, and forgets it again. */
