@@ -252,6 +252,11 @@ impl Session {
         self.copy.database.is_being_read()
     }
 
+    /// Whether a new state waits for that.
+    pub fn is_awaited(&self) -> bool {
+        self.copy.database.is_awaited()
+    }
+
     /// Ends open transactions, so that nothing waits for them.
     pub fn end_statements(&self) {
         self.statements.end();

@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { after, test } from 'node:test';
 import { TOKENS } from '../worker/support/worker.mjs';
 import { browser, tab } from './support/chromium.mjs';
-import { between } from './support/origin.mjs';
+import { between, ranges } from './support/origin.mjs';
 import { READ, program, source, worker } from './support/source.mjs';
 import { eventually, leader, prepare } from './support/tabs.mjs';
 
@@ -248,6 +248,28 @@ test('rows that are read slowly hold the state, for five seconds', async () => {
   const { code } = await reading;
   assert.equal(code, 'POSITION_MOVED');
   assert.ok((await page.evaluate(() => seen)).every((name) => name !== 'changed'), 'never rows of two states');
+  await page.close();
+});
+
+test('rows are left to who reads them while a new state is on its way still', async () => {
+  const server = await serve('coming');
+  const way = await ranges(to.url);
+  const page = await opened('coming', { url: way.url, atOnce: false });
+  await server.run('create table large (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 1000) insert into large select randomblob(1000) from n');
+  await server.settle();
+  way.hold();
+  await page.evaluate(async () => {
+    window.rows = db.iterate('select name from t order by id', [], { batch: 1 })[Symbol.asyncIterator]();
+    await rows.next();
+    window.refreshed = db.refresh().then(() => 'refreshed');
+  });
+  await way.stands();
+  await new Promise((later) => setTimeout(later, 6000));
+  // The second was read with the first.
+  const rest = await page.evaluate(() => walferry.refusal((async () => [(await rows.next()).value[0], (await rows.next()).value[0]])()));
+  assert.deepEqual(rest, { code: 'none', value: 'two,three' });
+  way.release();
+  assert.equal(await page.evaluate(() => refreshed), 'refreshed');
   await page.close();
 });
 

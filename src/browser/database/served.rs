@@ -55,6 +55,11 @@ impl<F: File> Database<F> {
         self.readers.get() > 0
     }
 
+    /// Whether somebody waits for statements to end.
+    pub fn is_awaited(&self) -> bool {
+        self.is_being_read() && !self.waiting.borrow().is_empty()
+    }
+
     /// Waits until no statement reads.
     pub async fn idle(&self) {
         poll_fn(|context| {

@@ -251,14 +251,17 @@ export class Methods {
   /** Tells everybody when this has brought another state, even where it failed in the end. */
   async #move(change) {
     const before = this.#session.position();
-    const begun = performance.now();
+    let awaited;
     // Cursors and a transaction keep the copy where it is. Not for ever: who goes on then is told, or reads on from another.
     const hurry = setInterval(() => {
+      // What is on its way still takes nothing away from who reads.
+      if (!this.#session.is_awaited()) return (awaited = undefined);
+      awaited ??= performance.now();
       this.#transaction.hurry(HOLD);
       for (const [cursor, { opened }] of this.#cursors) if (performance.now() - opened > HOLD) this.leave([cursor]);
       // Nobody's: a pragma can make SQLite keep its lock.
       const isNobodys = !this.#transaction.begun && !this.#cursors.size && this.#session.is_being_read();
-      if (isNobodys && performance.now() - begun > HOLD) this.#session.end_statements();
+      if (isNobodys && performance.now() - awaited > HOLD) this.#session.end_statements();
     }, HOLD / 10);
     try {
       return await change();
