@@ -16,7 +16,7 @@ const form = element('connect-form');
 const crossing = new Crossing();
 const desk = new Desk();
 const schema = new Schema({ run: (sql) => desk.run(sql), knows: (tables) => desk.knows(tables) });
-const bar = new PositionBar({ moved: () => moved(), reopen: () => reopen() });
+const bar = new PositionBar({ moved: () => moved(), reached: () => reached(), reopen: () => reopen() });
 const pulse = new Pulse();
 const rest = new Rest();
 const moments = new Moments({ at: (past) => desk.at(past) });
@@ -25,6 +25,7 @@ let place;
 let db;
 let working;
 let again = false;
+let begun = false;
 
 form.addEventListener('submit', (event) => {
   event.preventDefault();
@@ -79,27 +80,18 @@ async function opened(to, options) {
   element('connected-host').textContent = new URL(to.url).host;
   document.title = `${to.database} · walferry`;
   view('workbench');
-  if (unreachable) notice(`${sentence(unreachable)} This is the copy that was brought here before.`);
+  if (unreachable) notice(`${sentence(unreachable)} ${here(db.position)}`);
   work({ current: !unreachable });
   desk.open(db, to);
-  const first = await schema.open(db).catch(absent);
-  if (first !== undefined) await desk.start(first);
+  schema.open(db);
+  begun = false;
+  await moved();
 }
 
-/** Which tables there are is not here, and nobody answers: it is asked again as the rest comes. */
-function absent(error) {
-  if (error.code !== 'UNREACHABLE') throw error;
-  schema.isAbsent();
-  const [of, over] = [db, new AbortController()];
-  const look = async ({ detail }) => {
-    if (db !== of) return over.abort();
-    if (detail?.error) return;
-    const first = await schema.refresh().catch(() => undefined);
-    if (first === undefined || over.signal.aborted) return;
-    over.abort();
-    await desk.start(first);
-  };
-  for (const event of ['progress', 'position', 'whole']) db.addEventListener(event, look, { signal: over.signal });
+/** What of the database is in this browser. */
+function here({ whole }) {
+  if (whole) return 'This is the copy that was brought here before.';
+  return 'Only a part of the database was brought here before: what needs the rest is answered as soon as the server is there again.';
 }
 
 function work({ current }) {
@@ -114,18 +106,32 @@ async function moved() {
   again = true;
   if (working) return;
   working = true;
+  const of = db;
   try {
-    for (const of = db; again && db && db === of; ) {
+    while (again && db && db === of) {
       again = false;
-      await schema.refresh();
-      await desk.again();
+      const first = await schema.refresh();
+      if (begun) await desk.again();
+      else if (db === of) await ((begun = true), desk.start(first));
     }
   } catch (error) {
+    // Its pages may not be here, and the server be away.
+    if (error.code === 'UNREACHABLE') schema.lacks();
     // A tab that leads has gone, or the copy: the next state brings it, or the bar tells.
-    if (!['POSITION_MOVED', 'CLOSED', 'NO_COPY'].includes(error.code)) notice(sentence(error));
+    else if (!['POSITION_MOVED', 'CLOSED', 'NO_COPY'].includes(error.code)) notice(sentence(error));
   } finally {
     working = false;
   }
+  // Another was opened meanwhile.
+  if (again && db && db !== of) await moved();
+}
+
+/** The server is there again, or all is here: what was missing can be had. */
+async function reached() {
+  // A copy that was opened without the server fetches the rest only from here on.
+  if (db?.position?.whole === false) db.refresh().catch(() => {});
+  if (!begun) await moved();
+  await desk.reached();
 }
 
 /** The history on the server was replaced by another: this copy has to be, too. */

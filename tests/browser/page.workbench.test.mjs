@@ -13,7 +13,6 @@ import { browser, tab } from './support/chromium.mjs';
 import { ask } from './support/console.mjs';
 import { between, line, ranges } from './support/origin.mjs';
 import { READ, source, worker } from './support/source.mjs';
-import { prepare } from './support/tabs.mjs';
 
 const KEY = 'a-key-that-is-long-enough-for-a-test';
 const to = await worker({ variables: { ...TOKENS, WALFERRY_TOKEN_KEY: KEY, WALFERRY_PUBLIC_DATABASES: 'shop' } });
@@ -210,29 +209,46 @@ test('a database answers before it is here, and shows how much of it has come', 
   await large.stop();
 });
 
-test('a database of which little has come is there without the network, says what is missing, and comes to life with it', async () => {
-  const part = await source(to, 'part');
-  await part.run('create table noise (body blob)', 'with recursive n (i) as (select 1 union all select i + 1 from n where i < 9000) insert into noise select randomblob(1000) from n');
-  await part.ship();
+test('a part of a database without the server: what is missing is said, and comes by itself when the server is back', async (t) => {
+  const large = await source(to, 'part');
+  t.after(() => large.stop());
+  const tables = Array.from({ length: 150 }, (_, n) => `create table later_${n} (id integer primary key, some_column_with_a_long_name text)`);
+  await large.run(
+    'create table noise (body blob)',
+    'with recursive n (i) as (select 1 union all select i + 1 from n where i < 16000) insert into noise select randomblob(1000) from n',
+    ...tables,
+  );
+  await large.ship();
   const held = await ranges(to.url);
-  const way = await line(held.url);
   held.hold();
-  const page = await prepare(await tab(chromium, to.url));
-  await page.evaluate(async (options) => (await walferry.open(options)).close(), { url: way.url, database: 'part', token: READ });
+  t.after(() => held.release());
+  let behind = held.url;
+  const way = await line(() => behind);
+  const page = await tab(chromium, to.url);
+  // Closed before it has asked anything: not even the schema has come.
+  const { whole } = await page.evaluate(async (options) => {
+    const { open } = await import('/walferry/walferry.js');
+    const db = await open(options);
+    const { position } = db;
+    await db.close();
+    return position;
+  }, { url: way.url, database: 'part', token: READ });
+  assert.equal(whole, false);
   way.cut();
   await page.goto(`${to.url}/#db=part&token=${READ}&url=${encodeURIComponent(way.url)}`);
   await page.reload();
   await page.locator('#workbench').waitFor();
-  await page.locator('#schema-list', { hasText: 'has not come yet' }).waitFor();
-  assert.match(await page.locator('#notice').textContent(), /cannot be reached.*This is the copy that was brought here before/s);
-  held.release();
+  assert.match(await page.locator('#notice-text').textContent(), /cannot be reached.*Only a part of the database/);
+  await page.locator('#schema-list', { hasText: 'not in this browser yet' }).waitFor();
+  await ask(page, 'select count(*) + 1 from noise');
+  await page.locator('#outcome.failed', { hasText: /Not all of the database is here yet/ }).waitFor();
+  behind = to.url; // which changes can be followed at, too
   way.mend();
-  await page.locator('#schema-list', { hasText: 'noise' }).waitFor();
-  await page.locator('#result [role=gridcell]').first().waitFor();
-  await page.locator('#rest').waitFor({ state: 'hidden' });
+  await cell(page, /^16001$/).waitFor();
+  await page.locator('.table-of-schema .name', { hasText: 'later_149' }).waitFor();
   await page.locator('#notice').waitFor({ state: 'hidden' });
+  await page.locator('#rest').waitFor({ state: 'hidden' });
   await page.close();
-  await part.stop();
 });
 
 test('looking for a database can be stopped', async () => {

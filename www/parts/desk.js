@@ -23,6 +23,7 @@ export class Desk {
   #past;
   #asked;
   #short = false;
+  #lacks = false;
   #unwatch;
   #known;
   #stop;
@@ -44,6 +45,7 @@ export class Desk {
     this.#leave();
     this.#db = db;
     this.#past = this.#asked = undefined;
+    this.#lacks = false;
     element('live').disabled = false;
     this.#history.open(place);
     this.#editor.write('');
@@ -74,6 +76,11 @@ export class Desk {
     else element('outcome').dataset.old = 'The database has moved on since.';
   }
 
+  /** The server is there again, which the last answer may have needed. */
+  async reached() {
+    if (this.#lacks && !this.#stop) await this.#ask(this.#asked, true);
+  }
+
   /** From now on it is the database as it was that answers; without `past`, as it is. */
   async at(past) {
     if (this.#past === past) return;
@@ -89,6 +96,7 @@ export class Desk {
 
   async #ask(sql, stay) {
     this.#leave();
+    this.#lacks = false;
     const past = this.#past;
     const stop = new AbortController();
     this.#stop = stop;
@@ -112,6 +120,7 @@ export class Desk {
       if (sql !== this.#asked || this.#stop !== stop) return;
       if (error.code === 'ABORTED') return this.#leave(), this.#tell('stopped');
       this.#short = true;
+      this.#lacks = error.code === 'UNREACHABLE';
       this.#tell(sentence(error), true);
       this.#grid.clear();
     } finally {
@@ -136,6 +145,7 @@ export class Desk {
       signal.addEventListener('abort', () => first && failed(Object.assign(new Error(), { code: 'ABORTED' })), { once: true });
       const came = (answer) => {
         const again = !first;
+        this.#lacks = false;
         first = false;
         // A long one is not brought again and again.
         if (answer.truncated) this.#unwatch?.();

@@ -7,14 +7,17 @@ export class PositionBar {
   #db;
   #name;
   #moved;
+  #reached;
   #reopen;
   #unfollow;
   #told = false;
+  #connected = false;
   #working = false;
 
-  /** `moved` is called when the copy is of a new state; `reopen` when it has to be replaced. */
-  constructor({ moved, reopen }) {
+  /** `moved` is called when the copy is of a new state, `reached` when the server answers again; `reopen` when the copy has to be replaced. */
+  constructor({ moved, reached, reopen }) {
     this.#moved = moved;
+    this.#reached = reached;
     this.#reopen = reopen;
     element('refresh').addEventListener('click', () => this.#refresh());
     element('follow').addEventListener('change', ({ target }) => this.#follow(target.checked));
@@ -27,17 +30,18 @@ export class PositionBar {
     this.#db = db;
     this.#name = database;
     db.addEventListener('position', this.#onPosition);
-    db.addEventListener('whole', this.#show);
+    db.addEventListener('whole', this.#onWhole);
     this.#show();
     // A live database is what one came for; without the server, it is found as soon as it is there again.
     element('follow').checked = true;
     this.#told = !current;
+    this.#connected = current;
     this.#follow(true);
   }
 
   close() {
     this.#db?.removeEventListener('position', this.#onPosition);
-    this.#db?.removeEventListener('whole', this.#show);
+    this.#db?.removeEventListener('whole', this.#onWhole);
     this.#unfollow?.();
     this.#unfollow = this.#db = undefined;
   }
@@ -45,6 +49,11 @@ export class PositionBar {
   #onPosition = () => {
     this.#show();
     this.#moved();
+  };
+
+  #onWhole = () => {
+    this.#show();
+    this.#reached();
   };
 
   #follow(follows) {
@@ -57,6 +66,9 @@ export class PositionBar {
     this.#showLag();
     if (connected && this.#told) hideNotice();
     if (connected) this.#told = false;
+    const isBack = connected && !this.#connected;
+    this.#connected = connected;
+    if (isBack) this.#reached();
     // What passes by itself is in the bar; the rest has to be told, once.
     if (!error || this.#told) return;
     this.#told = true;

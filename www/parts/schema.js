@@ -21,18 +21,19 @@ export class Schema {
     element('schema').open = matchMedia('(min-width: 52.01rem)').matches;
   }
 
-  /** Shows it; returns the first table's SQL. */
-  async open(db) {
+  open(db) {
     this.#db = db;
     this.#shown = undefined;
-    return this.refresh();
+    element('schema-list').replaceChildren();
+    this.#knows({});
   }
 
-  /** What tells it has not come. */
-  isAbsent() {
-    element('schema-list').replaceChildren(make('li', 'hint', 'Which tables there are has not come yet. They are shown when the server can be reached again.'));
+  /** It cannot be read; what was shown before stays. */
+  lacks() {
+    if (!this.#shown) element('schema-list').replaceChildren(make('li', 'hint', 'The tables are not in this browser yet. They appear when the server is there again.'));
   }
 
+  /** Shows it; returns the first table's SQL. */
   async refresh() {
     const { rows } = await this.#db.query(SCHEMA);
     const shown = JSON.stringify(rows);

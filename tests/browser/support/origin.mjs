@@ -91,13 +91,13 @@ export async function ranges(target) {
   return { url, fetched, stands, hold, release: () => ((allowed = Infinity), release()) };
 }
 
-/** A line to `target`, WebSockets too, that can be `cut()` and `mend()`ed. */
+/** A line to `target`, or what it returns, WebSockets too, that can be `cut()` and `mend()`ed. */
 export async function line(target) {
-  const { hostname, port } = new URL(target);
   const open = new Set();
   let whole = true;
   const server = createTcpServer((from) => {
     if (!whole) return from.destroy();
+    const { hostname, port } = new URL(typeof target === 'function' ? target() : target);
     const to = connect(Number(port), hostname);
     for (const [one, other] of [[from, to], [to, from]]) {
       open.add(one);
