@@ -101,6 +101,11 @@ test('by the form and the keyboard alone, on a phone', async () => {
   await rows(page).first().waitFor();
   const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
   assert.equal(overflow, 0, 'nothing sticks out to the side');
+  for (const width of [390, 360]) {
+    await page.setViewportSize({ width, height: 844 });
+    const [mark, disconnect] = await Promise.all(['.wordmark', '#disconnect'].map((part) => page.locator(part).boundingBox()));
+    assert.ok(disconnect.y >= mark.y + mark.height || disconnect.x >= mark.x + mark.width, `the masthead's parts lie beside each other, ${width} wide`);
+  }
   await page.close();
 });
 
