@@ -159,6 +159,30 @@ test('closed in the middle, it goes on where it was; offline, what is here is an
   await page.close();
 });
 
+test('who follows a part that was opened without the network gets the rest of it', async () => {
+  const server = await serve('followed', 50_000);
+  const held = await ranges(to.url);
+  held.hold();
+  let target = held.url;
+  const way = await line(() => target);
+  const { page } = await visitor(server, { url: way.url });
+  await page.evaluate(() => start());
+  await held.stands();
+  await page.evaluate(() => db.close());
+  target = to.url;
+  held.release();
+  await page.evaluate(async (options) => {
+    window.db = await walferry.open({ ...options, offline: true });
+    const whole = new Promise((resolve) => db.addEventListener('whole', resolve));
+    window.states = [];
+    db.follow(({ status }) => states.push(status));
+    await whole;
+  }, { url: way.url, database: 'followed', token: READ });
+  assert.equal(await page.evaluate(() => states.at(-1)), 'live');
+  assert.deepEqual(await sha(page), await server.content());
+  await page.close();
+});
+
 test('while the network is away the rest says why it does not come; what a subscription needs of it is asked for again when it is back', async () => {
   const server = await serve('away');
   const held = await ranges(to.url);

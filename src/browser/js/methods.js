@@ -56,7 +56,11 @@ export class Methods {
       push: (segment) => this.#updates.alone(() => this.#move(async () => (await this.#settled(), session.push(segment)))),
       refresh: (token) => this.#updates.run({ anew: false, token }, silent()),
       told: (state) => {
-        if (state?.connected) this.#subscriptions.retry();
+        if (state?.connected) {
+          // A copy that was opened without the network leaves the rest where it is, until here.
+          this.#hydration.start();
+          this.#subscriptions.retry();
+        }
         tell('follow', state);
       },
     });
