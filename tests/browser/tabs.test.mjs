@@ -70,6 +70,28 @@ test('a transaction ends with the worker that answers, and its tab is told once,
   await close([other, third]);
 });
 
+test('what is asked while no worker answers is no part of a new state, if it was of a transaction', async () => {
+  const server = await serve('gap');
+  const page = await opened(server);
+  const codes = await page.evaluate(async () => {
+    await db.query('begin');
+    const endless = 'with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n';
+    await walferry.refusal(db.query(endless, [], { signal: AbortSignal.timeout(100) }));
+    // Some of these are asked before the worker is ended, and some before the next one answers.
+    const asked = [];
+    let first = true;
+    for (; first; await new Promise((later) => setTimeout(later, 5))) {
+      const answer = walferry.refusal(db.query('select count(*) from t'));
+      asked.push(answer);
+      answer.then(() => (first = false));
+    }
+    return Promise.all([...asked, walferry.refusal(db.query('select count(*) from t'))]).then((answers) => answers.map(({ code }) => code));
+  });
+  assert.deepEqual(new Set(codes.slice(0, -1)), new Set(['POSITION_MOVED']));
+  assert.equal(codes.at(-1), 'none');
+  await page.close();
+});
+
 for (const many of [2, 5]) {
   test(`${many} tabs: one has the files, all have the rows, and the state moves in all at once`, async () => {
     const server = await serve(`share-${many}`);

@@ -79,20 +79,22 @@ export class Remote {
 
   #welcome(post, news) {
     this.#post = post;
-    // A transaction is of one connection: it cannot go on with the next leader.
-    const inside = this.#inside;
+    // A transaction is of one connection: what was asked in it, while nobody led too, does not go on with the next leader.
+    let isOver = this.#inside;
+    let isTold = false;
     this.#inside = false;
-    this.#left ||= inside;
     for (const [id, call] of this.#calls) {
-      const isPart = inside && STATEMENT.test(call.message.method);
-      if (call.sent && (isPart || !call.again)) {
+      const isStatement = STATEMENT.test(call.message.method);
+      if (isStatement && !call.sent && BEGINS.test(call.message.args[0])) isOver = false;
+      if ((isOver && isStatement) || (call.sent && !call.again)) {
         // Who goes on reading rows asks anew, and is told then.
-        if (call.again) this.#left = false;
+        isTold ||= call.again;
         call.reject(left());
       } else {
         this.#send(id);
       }
     }
+    this.#left ||= isOver && !isTold;
     this.#hear('welcome', news);
     this.#joined.resolve();
   }
