@@ -3,7 +3,7 @@
 import { WalferryError, aborted, arrived, closed } from './error.js';
 import { until } from './signal.js';
 import { Tab } from './tab.js';
-import { BEGINS } from './transaction.js';
+import { BEGINS_ANEW } from './transaction.js';
 
 /** A statement that goes on for so many milliseconds after it was given up is ended, and the worker with it. */
 const GRACE = 300;
@@ -49,7 +49,7 @@ export class Remote {
     if (signal?.aborted) throw aborted();
     if (this.#left && STATEMENT.test(method)) {
       this.#left = false;
-      if (!BEGINS.test(args[0])) throw left();
+      if (!BEGINS_ANEW.test(args[0])) throw left();
     }
     const id = ++this.#last;
     const calling = new Promise((resolve, reject) => {
@@ -85,7 +85,7 @@ export class Remote {
     this.#inside = false;
     for (const [id, call] of this.#calls) {
       const isStatement = STATEMENT.test(call.message.method);
-      if (isStatement && !call.sent && BEGINS.test(call.message.args[0])) isOver = false;
+      if (isStatement && !call.sent && BEGINS_ANEW.test(call.message.args[0])) isOver = false;
       if ((isOver && isStatement) || (call.sent && !call.again)) {
         // Who goes on reading rows asks anew, and is told then.
         isTold ||= call.again;

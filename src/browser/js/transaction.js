@@ -2,7 +2,9 @@
 // copy where it is, and ends with the tab.
 import { WalferryError } from './error.js';
 
-export const BEGINS = /^\s*(begin|savepoint)\b/i;
+const BEGINS = /^\s*(begin|savepoint)\b/i;
+/** What nobody says who thinks to be in one: a savepoint may be a part of it. */
+export const BEGINS_ANEW = /^\s*begin\b/i;
 const ENDS = /^\s*(commit|end|rollback(?!\s+(transaction\s+)?to))\b/i;
 
 export class Transaction {
@@ -32,7 +34,7 @@ export class Transaction {
   run(sql, client, query) {
     const begins = BEGINS.test(sql);
     const ends = ENDS.test(sql);
-    if (this.#moved.delete(client) && !begins) throw new WalferryError('POSITION_MOVED', 'the database has moved on, and the transaction has ended with its state; begin again.');
+    if (this.#moved.delete(client) && !BEGINS_ANEW.test(sql)) throw new WalferryError('POSITION_MOVED', 'the database has moved on, and the transaction has ended with its state; begin again.');
     if ((begins || ends) && this.#owner && this.#owner !== client) throw new WalferryError('SQLITE_BUSY', 'another tab is in a transaction; try again when it has ended.');
     try {
       return query();
