@@ -75,7 +75,10 @@ impl Replica {
             State::Known(_, _, None) => rebuild::run(&self.ledger, &self.store, guard, None).await,
             State::Rebuilding(start) => {
                 let head = rebuild::run(&self.ledger, &self.store, guard, start).await?;
-                self.followers.tell(head.position, None);
+                // Of a name that nothing was ever written to, there is nothing to tell.
+                if !self.ledger.is_blank()? {
+                    self.followers.tell(head.position, None);
+                }
                 Ok(head)
             }
         }
