@@ -15,7 +15,7 @@ use crate::replica::{Level, Plan, Position, SegmentInfo, SumsHeader, Target, pla
 use crate::restore::{self, Restore, Scratch, listing};
 use crate::store::Store;
 
-/// So often in a row what was listed may be gone when it is read: upkeep moves it to another level. Beyond that it is lost.
+/// So often what was listed may be gone when it is read: upkeep moves it to another level. Beyond that it is lost.
 const TIMES_GONE: u32 = 4;
 /// How much of a page-sum table is read at once; a multiple of its entries.
 const PIECE: u64 = 1024 * 1024;
