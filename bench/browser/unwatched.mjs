@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import WebSocket from 'ws';
 import { leash } from '../../scripts/lib/leash.mjs';
 import { findChromium } from '../../scripts/setup/chromium.mjs';
+import { announced } from '../../tests/browser/support/announced.mjs';
 
 /** Opens one: `evaluate` runs a function in it, `kept` is what its process has of memory, in bytes, and `close` ends its Chromium. */
 export async function unwatched(url) {
@@ -14,14 +15,7 @@ export async function unwatched(url) {
   const args = ['--headless', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${dir}`, url];
   const child = leash(spawn(findChromium(), args, { stdio: ['ignore', 'ignore', 'pipe'] }));
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  const address = await new Promise((resolve, reject) => {
-    let said = '';
-    child.stderr.on('data', (text) => {
-      const found = /DevTools listening on (ws:\S+)/.exec((said += text));
-      if (found) resolve(found[1]);
-    });
-    child.once('exit', () => reject(new Error(`Chromium has ended: ${said}`)));
-  });
+  const address = await announced(child, 'DevTools');
   const browser = await connected(address);
   const targets = await (await fetch(`http://${new URL(address).host}/json`)).json();
   const page = await connected(targets.find(({ type }) => type === 'page').webSocketDebuggerUrl);

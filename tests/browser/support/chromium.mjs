@@ -7,6 +7,7 @@ import { after } from 'node:test';
 import { chromium } from 'playwright-core';
 import { leash } from '../../../scripts/lib/leash.mjs';
 import { findChromium } from '../../../scripts/setup/chromium.mjs';
+import { announced } from './announced.mjs';
 
 const args = ['--headless', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
@@ -31,15 +32,7 @@ export async function bareBrowser() {
   const all = [...args, '--no-sandbox', '--remote-debugging-port=0', `--user-data-dir=${dir}`, 'about:blank'];
   const child = leash(spawn(findChromium(), all, { stdio: ['ignore', 'ignore', 'pipe'], detached: true }));
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  const address = await new Promise((resolve, reject) => {
-    let said = '';
-    child.stderr.on('data', (text) => {
-      said += text;
-      const found = /DevTools listening on (ws:\S+)/.exec(said);
-      if (found) resolve(found[1]);
-    });
-    child.once('exit', () => reject(new Error(`Chromium has ended: ${said}`)));
-  });
+  const address = await announced(child, 'DevTools');
   const connected = await chromium.connectOverCDP(address, { noDefaults: true });
   const [context] = connected.contexts();
   context.setDefaultTimeout(20_000);

@@ -7,6 +7,7 @@ import { after } from 'node:test';
 import WebSocket from 'ws';
 import { leash } from '../../../scripts/lib/leash.mjs';
 import { findFirefox } from '../../../scripts/setup/firefox.mjs';
+import { announced } from './announced.mjs';
 
 /** Nothing of its own goes out, and it is asked for nothing. */
 const preferences = { 'app.normandy.enabled': false, 'app.update.enabled': false, 'browser.shell.checkDefaultBrowser': false, 'datareporting.policy.dataSubmissionEnabled': false, 'network.captive-portal-service.enabled': false, 'network.connectivity-service.enabled': false, 'services.settings.server': '' };
@@ -34,15 +35,7 @@ async function run(dir) {
   if (!program) throw new Error('Firefox is needed for these tests: install it, or name it in FIREFOX');
   const child = leash(spawn(program, ['--headless', '--no-remote', '--remote-debugging-port=0', '--profile', dir, 'about:blank'], { stdio: ['ignore', 'ignore', 'pipe'], detached: true }));
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  const address = await new Promise((resolve, reject) => {
-    let said = '';
-    child.stderr.on('data', (text) => {
-      said += text;
-      const found = /BiDi listening on (ws:\S+)/.exec(said);
-      if (found) resolve(found[1]);
-    });
-    child.once('exit', () => reject(new Error(`Firefox has ended: ${said}`)));
-  });
+  const address = await announced(child, 'BiDi');
   const bidi = await connect(`${address}/session`);
   await bidi.send('session.new', { capabilities: {} });
   await bidi.send('session.subscribe', { events: ['log.entryAdded'] });
